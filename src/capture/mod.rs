@@ -1,0 +1,85 @@
+//! Where pictures come from: the trait every source fulfils, and the table of sources.
+//!
+//! A new source is one new file and one row in `SOURCES`. Sources must never wait longer than they are told, never
+//! encode, never know who watches beyond `Want`. Input: drivers, files, arithmetic.
+
+use crate::clock::Clock;
+use crate::config::{CameraConfig, SourceChoice};
+use crate::media::frame::{Frame, PictureFormat};
+use crate::units::FrameRate;
+use std::fmt;
+use std::time::Duration;
+
+/// What was really negotiated, not what was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceInfo {
+    /// The device or file in the user's terms: `/dev/video0 (HD Webcam)`.
+    pub name: String,
+    /// The format on the wire from the driver: `YUYV`, `MJPG`, `NV12`; `pattern`.
+    pub wire_format: String,
+    /// The pictures this source hands out (strides of a mapped buffer included).
+    pub picture: PictureFormat,
+    /// None where the driver does not say.
+    pub rate: Option<FrameRate>,
+}
+
+/// What the caller would do with the next picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Encode it.
+    Picture,
+    /// Nothing: only show that the camera lives. The source converts and decodes nothing.
+    Heartbeat,
+}
+
+pub enum Grab {
+    Frame(Frame),
+    /// A picture came and was given back unread (`Want::Heartbeat`), or was dropped for want of a free buffer.
+    Passed,
+    /// Nothing came within the time given.
+    Nothing,
+}
+
+/// Why there is no picture; the words viewers read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    Missing,
+    Busy,
+    Unplugged,
+    Failing,
+    Silent,
+    FormatChanged,
+    NotACamera,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: FaultKind,
+    /// What failed, on which object, and why: for the log and the picture's second line.
+    pub detail: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+/// An open source. Dropping it closes everything (STREAMOFF, munmap, close).
+pub trait Source: Send {
+    fn info(&self) -> &SourceInfo;
+
+    /// The newest picture, waiting at most `timeout`. Older ones waiting in the driver are dropped and counted.
+    /// After a fault the source is only good for dropping.
+    fn grab(&mut self, want: Want, timeout: Duration) -> Result<Grab, Fault>;
+
+    /// Pictures the source dropped because a newer one was there, since it was opened.
+    fn dropped(&self) -> u64;
+}
+
+/// One row per source.
+pub struct SourceKind {
+    pub name: &'static str,
+    pub choice: SourceChoice,
+    pub open: fn(&CameraConfig, &Clock) -> Result<Box<dyn Source>, Fault>,
+}

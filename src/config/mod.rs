@@ -1,0 +1,249 @@
+//! What the user may set, as checked types; every default is written here once.
+//!
+//! Owns the meaning and the range of each key. Must never read a device or the network. Input: `parse.rs` (TOML text).
+
+use crate::units::{KbitPerSec, Size};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub camera: CameraConfig,
+    #[serde(rename = "overlay")]
+    pub overlays: Vec<OverlayConfig>,
+    pub encoder: EncoderConfig,
+    pub http: HttpConfig,
+    pub auth: AuthConfig,
+    pub webrtc: WebRtcConfig,
+    pub log: LogConfig,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceChoice {
+    /// The first usable V4L2 camera; the moving pattern when there is none at start.
+    Auto,
+    V4l2,
+    Pattern,
+    File,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CameraConfig {
+    pub source: SourceChoice,
+    /// `auto`, `/dev/video0`, `name:rkispp_scale0` or `usb:046d:0825`.
+    pub device: String,
+    /// Pixels; 16..=4096, even. The driver's nearest is taken and reported.
+    pub width: u32,
+    pub height: u32,
+    /// Frames per second wanted, 1..=240.
+    pub fps: u32,
+    /// `auto` or a V4L2 FourCC such as `NV12`, `YUYV`, `MJPG`.
+    pub format: String,
+    /// The Y4M file of `source = "file"`.
+    pub file: PathBuf,
+    /// Draw the TC40 timecode row into the pattern.
+    pub timecode: bool,
+}
+
+impl CameraConfig {
+    pub fn size(&self) -> Size {
+        Size { width: self.width, height: self.height }
+    }
+}
+
+impl Default for CameraConfig {
+    fn default() -> Self {
+        CameraConfig {
+            source: SourceChoice::Auto,
+            device: "auto".into(),
+            width: 640,
+            height: 480,
+            fps: 30,
+            format: "auto".into(),
+            file: PathBuf::new(),
+            timecode: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerKind {
+    Logo,
+    Text,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Corner {
+    TopLeft,
+    TopRight,
+    BottomLeft,
+    BottomRight,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tone {
+    Colour,
+    Grey,
+}
+
+/// One layer, drawn in the order of the file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OverlayConfig {
+    #[serde(rename = "type")]
+    pub kind: LayerKind,
+    /// logo: PNG or JPEG. Empty: the rtcam logo.
+    pub file: PathBuf,
+    /// text: strftime codes, {host}, {fps}; UTF-8.
+    pub text: String,
+    /// text: a TrueType/OpenType file. Empty: the embedded font.
+    pub font: PathBuf,
+    /// text: height of a line in pixels, 8..=400.
+    pub size: u32,
+    /// text: `#rrggbb`.
+    pub colour: String,
+    /// text: darken a box behind the letters, 0.0 (none)..=1.0 (black).
+    pub background: f32,
+    pub corner: Corner,
+    /// Distance from the corner's edges, pixels.
+    pub margin: u32,
+    /// Left upper corner in pixels; both given: they replace `corner`.
+    pub x: Option<i32>,
+    pub y: Option<i32>,
+    /// logo: 0.05..=20.0 times its own size.
+    pub scale: f32,
+    /// 0.0..=1.0.
+    pub opacity: f32,
+    /// logo: `colour`, or `grey` for brightness only on a neutral ground.
+    pub tone: Tone,
+}
+
+impl Default for OverlayConfig {
+    fn default() -> Self {
+        OverlayConfig {
+            kind: LayerKind::Logo,
+            file: PathBuf::new(),
+            text: "%Y-%m-%d %H:%M:%S".into(),
+            font: PathBuf::new(),
+            size: 24,
+            colour: "#ffffff".into(),
+            background: 0.4,
+            corner: Corner::TopRight,
+            margin: 16,
+            x: None,
+            y: None,
+            scale: 1.0,
+            opacity: 1.0,
+            tone: Tone::Colour,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EncoderConfig {
+    /// `auto` or a backend's name (`openh264`).
+    pub backend: String,
+    /// 100..=50000.
+    pub bitrate_kbps: KbitPerSec,
+    /// Longest time between key frames, seconds, 1..=3600. Joining viewers get theirs at once, so long is cheap.
+    pub key_interval_s: u32,
+}
+
+impl Default for EncoderConfig {
+    fn default() -> Self {
+        EncoderConfig { backend: "auto".into(), bitrate_kbps: KbitPerSec(1500), key_interval_s: 60 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    pub listen: SocketAddr,
+    /// Names by which browsers may reach us besides our own addresses, `host` or `host:port` (Origin and Host check).
+    pub names: Vec<String>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), names: Vec::new() }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// Argon2 hash in PHC form, printed by `rtcam password`. Empty: open access, allowed on loopback only.
+    pub password_hash: Secret,
+}
+
+/// A value that never reaches a log.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Secret {
+        Secret(value.into())
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "(none)" } else { "(secret)" })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebRtcConfig {
+    /// The one UDP port all viewers share; 0 lets the system choose.
+    pub udp_port: u16,
+    /// 1..=256. One more gets an answer that says so.
+    pub max_viewers: u32,
+    /// Playout delay asked of browsers, in milliseconds, 0..=40950. 0/0 shows each picture at once.
+    pub playout_delay_min_ms: u32,
+    pub playout_delay_max_ms: u32,
+}
+
+impl Default for WebRtcConfig {
+    fn default() -> Self {
+        WebRtcConfig { udp_port: 8189, max_viewers: 32, playout_delay_min_ms: 0, playout_delay_max_ms: 0 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    pub level: LogLevel,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig { level: LogLevel::Info }
+    }
+}

@@ -1,0 +1,12 @@
+//! rtcam: camera to browser on small boards. The map of the house is in ARCHITECTURE.md.
+
+pub mod capture;
+pub mod clock;
+pub mod config;
+pub mod encode;
+pub mod error;
+pub mod media;
+pub mod output;
+pub mod overlay;
+pub mod stream;
+pub mod units;

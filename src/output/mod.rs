@@ -1,0 +1,106 @@
+//! Floor 3: where encoded pictures go. One folder per output; `webrtc/` serves the viewers.
+//!
+//! Owns the words that signalling (floor 4) uses to speak with the WebRTC output: the `ViewerDoor`. Outputs must never
+//! hold the pipeline up: they take from a bounded hub queue (I2).
+
+pub mod webrtc;
+
+use crate::units::Micros;
+use std::net::SocketAddr;
+use tokio::sync::{mpsc, oneshot};
+
+/// One viewer from offer to close. Never reused while the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ViewerId(pub u64);
+
+/// What signalling may ask of the WebRTC output. A trait so that signalling is tested without sockets.
+pub trait ViewerDoor: Send + Sync {
+    /// Answers a browser's offer (recvonly video, optional data channel). The reply comes within 2 s; the viewer must
+    /// then connect within 10 s or it is closed with `CloseReason::ConnectTimeout`.
+    fn offer(&self, offer: Offer) -> oneshot::Receiver<Result<Answer, OfferError>>;
+
+    /// A trickled candidate line (`candidate:...`); empty means end of candidates. Unknown viewers are ignored.
+    fn add_candidate(&self, viewer: ViewerId, candidate: String);
+
+    /// Ends a viewer. Unknown viewers are ignored. No event follows.
+    fn close(&self, viewer: ViewerId);
+
+    /// What each viewer gets, for `/api/v1/status` and `/metrics`. At most 100 ms old.
+    fn viewers(&self) -> Vec<ViewerStats>;
+}
+
+pub struct Offer {
+    pub sdp: String,
+    /// Told of `Connected` and at last `Closed`. Bounded: the output never waits for it (a full channel loses events).
+    pub events: mpsc::Sender<ViewerEvent>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub viewer: ViewerId,
+    /// Complete: all host candidates are in it, none will be trickled.
+    pub sdp: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfferError {
+    /// `max_viewers` are here already.
+    Full { max_viewers: u32 },
+    /// The offer has no H.264 with packetization-mode=1 that we could answer.
+    NoH264,
+    /// Not an SDP offer we understand; the reason in words.
+    BadOffer(String),
+    /// No encoded picture yet and none to be had (the encoder does not start).
+    NotReady(String),
+}
+
+impl std::fmt::Display for OfferError {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            OfferError::Full { max_viewers } => write!(f, "all {max_viewers} places are taken; try again later"),
+            OfferError::NoH264 => write!(f, "the offer has no H.264 (packetization-mode=1); rtcam sends H.264 only"),
+            OfferError::BadOffer(reason) => write!(f, "the offer cannot be used: {reason}"),
+            OfferError::NotReady(reason) => write!(f, "the stream is not ready: {reason}"),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewerEvent {
+    Connected,
+    Closed(CloseReason),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// ICE and DTLS did not finish within 10 s.
+    ConnectTimeout,
+    /// No sign of life (ICE consent, RFC 7675).
+    Lost,
+    /// The browser closed its peer connection.
+    Left,
+    /// rtcam is stopping.
+    Shutdown,
+    /// The WebRTC core gave up; details are in the log.
+    Failed,
+}
+
+/// Counters since the viewer joined.
+#[derive(Clone, Debug)]
+pub struct ViewerStats {
+    pub viewer: ViewerId,
+    pub joined_at: Micros,
+    /// None while connecting.
+    pub connected_at: Option<Micros>,
+    pub peer: Option<SocketAddr>,
+    pub pictures_sent: u64,
+    /// Pictures this viewer missed because it did not keep up.
+    pub pictures_dropped: u64,
+    pub packets_sent: u64,
+    pub bytes_sent: u64,
+    pub packets_resent: u64,
+    pub key_requests: u64,
+    /// From the viewer's receiver reports: fraction lost in the last report, 0.0..=1.0.
+    pub loss: f64,
+    pub round_trip_ms: Option<f64>,
+}
