@@ -10,6 +10,7 @@ mod feedback;
 mod lobby;
 mod media_loop;
 mod packetize;
+mod path;
 mod sync_channel;
 mod udp_sys;
 mod viewer;

@@ -4,8 +4,10 @@
 //! changes come out. Must never touch a socket, read a clock or wait. Driven by the lobby while connecting, then by the
 //! media loop.
 
+use crate::output::webrtc::demux::DatagramKind;
 use crate::output::webrtc::feedback::Feedback;
 use crate::output::webrtc::packetize::PacketizedUnit;
+use crate::output::webrtc::path::Path;
 use crate::output::webrtc::udp_sys::Outgoing;
 use crate::output::webrtc::{answer, demux, sync_channel};
 use crate::output::{CloseReason, OfferError, ViewerEvent, ViewerId, ViewerStats};
@@ -23,7 +25,7 @@ use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
 use rtc::peer_connection::transport::{
-    CandidateConfig, CandidateHostConfig, RTCDtlsRole, RTCIceCandidate, RTCIceCandidateInit,
+    CandidateConfig, CandidateHostConfig, RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidate, RTCIceCandidateInit,
 };
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtp_transceiver::RTCRtpSenderId;
@@ -96,6 +98,7 @@ pub struct Viewer {
     connected_at: Option<Micros>,
     last_heard: Micros,
     peer: Option<SocketAddr>,
+    path: Path,
     pictures_sent: u64,
     key_requests_seen: u64,
 }
@@ -166,6 +169,7 @@ impl Viewer {
             connected_at: None,
             last_heard: now.monotonic,
             peer: None,
+            path: Path::default(),
             pictures_sent: 0,
             key_requests_seen: 0,
         };
@@ -179,7 +183,7 @@ impl Viewer {
     pub fn datagram(&mut self, now: Now, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
         let transport = TransportContext {
             local_addr: local,
-            peer_addr: peer,
+            peer_addr: self.path.seen_from(peer),
             ecn: None,
             transport_protocol: TransportProtocol::UDP,
         };
@@ -224,6 +228,9 @@ impl Viewer {
         while let Some(event) = self.connection.poll_event() {
             self.event(now, event);
         }
+        if self.state == State::Connected && self.peer_said_goodbye() {
+            self.close(CloseReason::Left);
+        }
         while let Some(tagged) = self.connection.poll_read() {
             if let RTCMessage::DataChannelMessage(id, message) = tagged.message {
                 self.channel_message(now, id, &message.data);
@@ -234,12 +241,16 @@ impl Viewer {
 
     fn drain(&mut self, now: Now, out: &mut Vec<Outgoing>) {
         while let Some(datagram) = self.connection.poll_write() {
-            let peer = datagram.transport.peer_addr;
+            let known = datagram.transport.peer_addr;
             if demux::is_check_success(&datagram.message) {
                 // we answered a check that carried the right MESSAGE-INTEGRITY: the viewer lives, and lives there
                 self.last_heard = now.monotonic;
-                self.peer = Some(peer);
+                self.path.check_succeeded(now.monotonic, known);
+            } else if demux::kind(&datagram.message) == DatagramKind::Media {
+                self.path.media_to(now.monotonic, known);
             }
+            let peer = self.path.goes_to(known);
+            self.peer = Some(peer);
             out.push(Outgoing { local: datagram.transport.local_addr.ip(), peer, bytes: datagram.message });
         }
     }
@@ -263,6 +274,12 @@ impl Viewer {
             }
             _ => {}
         }
+    }
+
+    /// The peer's DTLS close_notify: the core notes it on the transport but raises no event for it.
+    fn peer_said_goodbye(&mut self) -> bool {
+        let sender = self.connection.rtp_sender(self.sender);
+        sender.and_then(|sender| sender.transport().map(|dtls| dtls.state())) == Some(RTCDtlsTransportState::Closed)
     }
 
     fn failure(&self) -> CloseReason {
