@@ -79,3 +79,90 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::WallMicros;
+    use crate::media::frame::{BufferPool, Colour, Layout, Matrix, Range};
+    use crate::units::{Micros, Size};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const COLOUR: Colour = Colour { matrix: Matrix::Bt601, range: Range::Limited };
+    const MOMENT: Moment = Moment { wall: WallMicros(0), host: "", fps: 0.0 };
+
+    #[derive(Default)]
+    struct Calls {
+        prepared: AtomicU32,
+        drawn: AtomicU32,
+    }
+
+    struct Failing {
+        calls: Arc<Calls>,
+        in_prepare: bool,
+    }
+
+    impl Layer for Failing {
+        fn prepare(&mut self, _: &PictureFormat) -> Result<()> {
+            self.calls.prepared.fetch_add(1, Ordering::Relaxed);
+            if self.in_prepare { Err(Error::new(ErrorKind::Internal, "no")) } else { Ok(()) }
+        }
+
+        fn draw(&mut self, _: &mut Frame, _: &Moment) -> Result<()> {
+            self.calls.drawn.fetch_add(1, Ordering::Relaxed);
+            Err(Error::new(ErrorKind::Internal, "no"))
+        }
+    }
+
+    fn frame(width: u32) -> Frame {
+        let format = PictureFormat::packed(Layout::Nv12, Size { width, height: 120 }, COLOUR);
+        let buffer = BufferPool::new(1, format.buffer_len()).take().expect("one is free");
+        Frame::pooled(format, Micros(0), 0, buffer)
+    }
+
+    /// A failing layer below a good one.
+    fn compositor(in_prepare: bool) -> (Compositor, Arc<Calls>) {
+        let mut compositor = Compositor::open(&[OverlayConfig::default()]).expect("the embedded logo");
+        let calls = Arc::new(Calls::default());
+        let layer = Box::new(Failing { calls: calls.clone(), in_prepare });
+        compositor.layers.insert(0, Slot { name: "bad".into(), layer, ready: false, told: String::new() });
+        (compositor, calls)
+    }
+
+    #[test]
+    fn a_failing_layer_is_left_out_until_the_format_changes_and_the_others_go_on() {
+        for (in_prepare, draws) in [(true, 0), (false, 1)] {
+            let (mut compositor, calls) = compositor(in_prepare);
+            for _ in 0..3 {
+                let mut frame = frame(320);
+                compositor.apply(&mut frame, &MOMENT);
+                assert!(frame.planes()[0].iter().any(|&y| y > 0), "the logo is there");
+            }
+            let counted = || (calls.prepared.load(Ordering::Relaxed), calls.drawn.load(Ordering::Relaxed));
+            assert_eq!(counted(), (1, draws));
+            assert_eq!(compositor.layers[0].told, "no");
+            compositor.apply(&mut frame(640), &MOMENT);
+            assert_eq!(counted(), (2, 2 * draws), "tried again with the new format");
+        }
+    }
+
+    #[test]
+    fn layers_follow_a_change_of_format() {
+        let mut compositor = Compositor::open(&[OverlayConfig::default()]).expect("the embedded logo");
+        for width in [320, 640, 320] {
+            let mut frame = frame(width);
+            compositor.apply(&mut frame, &MOMENT);
+            let inked = |at: usize| frame.planes()[0][at] > 0;
+            let right = (0..width as usize * 120).filter(|&at| inked(at)).map(|at| at % width as usize).max();
+            assert_eq!(right, Some(width as usize - 17), "at the right edge, less the margin");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_layer_has_its_row() {
+        for kind in [LayerKind::Logo, LayerKind::Text] {
+            assert_eq!(LAYERS.iter().filter(|row| row.kind == kind).count(), 1);
+        }
+    }
+}

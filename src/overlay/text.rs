@@ -170,3 +170,134 @@ pub fn draw_text(
 pub fn text_width(text: &str, size: u32) -> u32 {
     FontChain::embedded().measure(text, size).0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::WallMicros;
+    use crate::config::{Corner, LayerKind};
+    use crate::media::frame::{BufferPool, Colour, Layout, Matrix, Range};
+    use crate::overlay::Compositor;
+    use crate::units::{Micros, Size};
+
+    const COLOUR: Colour = Colour { matrix: Matrix::Bt601, range: Range::Limited };
+    const NOON: Moment = Moment { wall: WallMicros(1_700_000_000_000_000), host: "cam", fps: 25.0 };
+
+    fn grey_frame(layout: Layout) -> Frame {
+        let format = PictureFormat::packed(layout, Size { width: 320, height: 120 }, COLOUR);
+        let mut buffer = BufferPool::new(1, format.buffer_len()).take().expect("one is free");
+        buffer.bytes_mut().fill(128);
+        Frame::pooled(format, Micros(0), 0, buffer)
+    }
+
+    fn text_config(text: &str) -> OverlayConfig {
+        OverlayConfig { kind: LayerKind::Text, text: text.into(), ..OverlayConfig::default() }
+    }
+
+    fn pictured(compositor: &mut Compositor, moment: &Moment) -> [Vec<u8>; 3] {
+        let mut frame = grey_frame(Layout::I420);
+        compositor.apply(&mut frame, moment);
+        frame.planes().map(<[u8]>::to_vec)
+    }
+
+    fn shown(config: &OverlayConfig, moment: &Moment) -> [Vec<u8>; 3] {
+        pictured(&mut Compositor::open(std::slice::from_ref(config)).expect("a good config"), moment)
+    }
+
+    #[test]
+    fn the_picture_changes_with_the_second_and_only_then() {
+        let mut compositor = Compositor::open(&[text_config("%H:%M:%S")]).expect("a good config");
+        let mut at = |us: u64| pictured(&mut compositor, &Moment { wall: WallMicros(NOON.wall.0 + us), ..NOON });
+        let first = at(0);
+        assert_eq!(at(999_999), first);
+        let second = at(1_000_000);
+        assert_ne!(second, first);
+        assert_eq!(at(0), first, "a clock set back is followed");
+    }
+
+    #[test]
+    fn host_and_rate_reach_the_picture_when_they_change() {
+        let mut compositor = Compositor::open(&[text_config("{host} {fps}")]).expect("a good config");
+        let first = pictured(&mut compositor, &NOON);
+        assert_eq!(pictured(&mut compositor, &Moment { fps: 25.3, ..NOON }), first, "shown without decimals");
+        assert_ne!(pictured(&mut compositor, &Moment { fps: 12.0, ..NOON }), first);
+        assert_ne!(pictured(&mut compositor, &Moment { host: "door", ..NOON }), first);
+        assert_eq!(pictured(&mut compositor, &NOON), first);
+    }
+
+    #[test]
+    fn letters_take_their_colour_and_the_box_darkens_what_is_behind() {
+        let [luma, u, v] = shown(&OverlayConfig { colour: "#ff0000".into(), size: 60, ..text_config("MM") }, &NOON);
+        // BT.601 limited: red is 81, 90, 240
+        assert!(luma.contains(&81) && u.contains(&90) && v.contains(&240));
+        // black (16) for 40 % of the ground (128); alpha has 8 bits
+        assert!(luma.iter().any(|&y| y.abs_diff(83) <= 1), "the box");
+        let [luma, ..] = shown(&OverlayConfig { background: 0.0, ..text_config("MM") }, &NOON);
+        assert!(luma.iter().all(|&y| y >= 128), "white letters and no box darken nothing");
+    }
+
+    #[test]
+    fn opacity_fades_letters_and_box_alike() {
+        let full = shown(&OverlayConfig { background: 1.0, ..text_config("Mg") }, &NOON);
+        let half = shown(&OverlayConfig { background: 1.0, opacity: 0.5, ..text_config("Mg") }, &NOON);
+        let none = shown(&OverlayConfig { background: 1.0, opacity: 0.0, ..text_config("Mg") }, &NOON);
+        for ((&full, &half), &none) in full.iter().flatten().zip(half.iter().flatten()).zip(none.iter().flatten()) {
+            assert_eq!(none, 128);
+            assert!(half.abs_diff(((u16::from(full) + 128) / 2) as u8) <= 1, "{full} {half}");
+        }
+    }
+
+    #[test]
+    fn the_box_keeps_to_its_corner_whatever_the_text_is() {
+        for text in ["i", "much longer", "two\nlines"] {
+            let config = OverlayConfig { corner: Corner::BottomRight, margin: 10, ..text_config(text) };
+            let [luma, ..] = shown(&config, &NOON);
+            let changed: Vec<usize> = (0..320 * 120).filter(|&at| luma[at] != 128).collect();
+            assert_eq!(changed.iter().map(|at| at % 320).max(), Some(309), "{text}");
+            assert_eq!(changed.iter().map(|at| at / 320).max(), Some(109), "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_text_colour_and_font_refuse_to_start_and_say_why() {
+        let cases = [
+            (text_config("%Y %Q"), "\"%Q\""),
+            (OverlayConfig { colour: "red".into(), ..text_config("x") }, "colour = \"red\""),
+            (OverlayConfig { colour: "#12345é".into(), ..text_config("x") }, "#rrggbb"),
+            (OverlayConfig { colour: "#+12345".into(), ..text_config("x") }, "#rrggbb"),
+            (OverlayConfig { font: "/nonexistent.ttf".into(), ..text_config("x") }, "/nonexistent.ttf"),
+        ];
+        for (config, part) in cases {
+            let error = Compositor::open(&[config]).err().expect("refused");
+            assert_eq!(error.kind(), ErrorKind::BadConfig);
+            assert!(error.to_string().starts_with("overlay 1 (text): ") && error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_written_any_more_leaves_the_stream_alone() {
+        let mut compositor = Compositor::open(&[text_config("%H"), OverlayConfig::default()]).expect("good configs");
+        let never = Moment { wall: WallMicros(u64::MAX), ..NOON };
+        let logo_only = pictured(&mut Compositor::open(&[OverlayConfig::default()]).expect("good"), &NOON);
+        assert_eq!(pictured(&mut compositor, &never), logo_only);
+    }
+
+    #[test]
+    fn a_label_is_centred_measured_and_clipped() {
+        for layout in [Layout::Nv12, Layout::I420] {
+            let mut frame = grey_frame(layout);
+            let (width, height) = draw_text(&mut frame, "无信号 No signal", 160, 40, 24, [255; 3]).expect("drawn");
+            assert_eq!((width, height), (text_width("无信号 No signal", 24), 24));
+            let luma = frame.planes()[0].to_vec();
+            let ink: Vec<usize> = (0..320 * 120).filter(|&at| luma[at] != 128).collect();
+            let (left, right) = (ink.iter().map(|at| at % 320).min(), ink.iter().map(|at| at % 320).max());
+            let centre = (left.expect("ink") + right.expect("ink")) / 2;
+            assert!(centre.abs_diff(160) <= 3, "centre {centre}");
+            assert!(ink.iter().all(|at| (38..66).contains(&(at / 320))));
+            for (x, top) in [(0, -10), (319, 110), (i32::MIN, i32::MIN), (i32::MAX, i32::MAX)] {
+                draw_text(&mut frame, "Ränder", x, top, 40, [9, 200, 30]).expect("clipped");
+            }
+            draw_text(&mut frame, "", 0, 0, 0, [0; 3]).expect("nothing to draw");
+        }
+    }
+}
