@@ -324,7 +324,7 @@ mod tests {
                 value << 1 | u64::from(bit)
             })
         };
-        let mut exp_golomb = |bits: &mut dyn FnMut(usize) -> u64| {
+        let exp_golomb = |bits: &mut dyn FnMut(usize) -> u64| {
             let zeros = (0..32).take_while(|_| bits(1) == 0).count();
             (1 << zeros) - 1 + bits(zeros)
         };
@@ -339,7 +339,7 @@ mod tests {
         exp_golomb(&mut bits); // pic_height_in_map_units_minus1
         bits(2); // frame_mbs_only_flag, direct_8x8_inference_flag
         if bits(1) == 1 {
-            (0..4).for_each(|_| drop(exp_golomb(&mut bits))); // cropping
+            let _cropping: [u64; 4] = std::array::from_fn(|_| exp_golomb(&mut bits));
         }
         let vui = bits(1) == 1 && bits(1) == 0 && bits(1) == 0; // no aspect ratio, no overscan info
         if !vui || bits(1) == 0 {
@@ -357,7 +357,7 @@ mod tests {
     fn a_changed_bit_rate_takes_effect() {
         let format = format(Layout::I420);
         let mut encoder = encoder(&format);
-        let mut bytes_of = |encoder: &mut dyn Encoder, numbers: std::ops::Range<u64>| -> usize {
+        let bytes_of = |encoder: &mut dyn Encoder, numbers: std::ops::Range<u64>| -> usize {
             let count = |number| {
                 let mut unit = AccessUnit::default();
                 encoder.encode(&picture(format, number, 6), &mut unit).expect("encodes");
