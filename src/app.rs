@@ -33,7 +33,7 @@ const CAMERA_OPENS_WITHIN: Duration = Duration::from_secs(10);
 pub struct Parts {
     pub stream: Arc<dyn Stream>,
     /// Serves HTTP until told to stop; ends earlier only if it cannot go on.
-    pub serve: Pin<Box<dyn Future<Output = Result<()>>>>,
+    pub serve: Pin<Box<dyn Future<Output = ()>>>,
     /// Tells `serve` to stop.
     pub stop_serving: watch::Sender<bool>,
     /// Called one after the other once HTTP is quiet: outputs first, the pipeline last.
@@ -101,26 +101,19 @@ fn start_parts(_config: &Config, _clock: &Clock, _listener: TcpListener) -> Resu
 pub async fn run_service(parts: Parts, stop: oneshot::Receiver<&'static str>, clock: &Clock) -> Result<()> {
     let Parts { mut serve, stop_serving, closers, stream: _ } = parts;
     let asked = tokio::select! {
-        ended = &mut serve => Err(ended),
+        () = &mut serve => Err(internal("HTTP ended by itself")),
         name = stop => Ok(name.unwrap_or("the signal watcher ended")),
     };
-    let outcome = match asked {
-        Ok(name) => {
-            info!("stopping: {name}");
-            // no receiver: serve has ended already
-            let _ = stop_serving.send(true);
-            match within(SERVE_STOPS_WITHIN, serve).await {
-                Some(ended) => ended,
-                None => {
-                    warn!("stop HTTP: not done within {SERVE_STOPS_WITHIN:?}; going on without it");
-                    Ok(())
-                }
-            }
+    if let Ok(name) = &asked {
+        info!("stopping: {name}");
+        // no receiver: serve has ended already
+        let _ = stop_serving.send(true);
+        if within(SERVE_STOPS_WITHIN, serve).await.is_none() {
+            warn!("stop HTTP: not done within {SERVE_STOPS_WITHIN:?}; going on without it");
         }
-        Err(ended) => ended.and(Err(internal("HTTP ended by itself"))),
-    };
+    }
     close_all(closers, clock).await;
-    outcome
+    asked.map(|_| ())
 }
 
 async fn close_all(closers: Vec<Closer>, clock: &Clock) {
@@ -260,10 +253,7 @@ mod tests {
         diary.lock().expect("no test thread panics with it").push(what);
     }
 
-    fn parts(
-        diary: &Diary,
-        serve: impl FnOnce(watch::Receiver<bool>) -> Pin<Box<dyn Future<Output = Result<()>>>>,
-    ) -> Parts {
+    fn parts(diary: &Diary, serve: impl FnOnce(watch::Receiver<bool>) -> Pin<Box<dyn Future<Output = ()>>>) -> Parts {
         let (stop_serving, stopped) = watch::channel(false);
         let closer = |name: &'static str| {
             let diary = diary.clone();
@@ -285,7 +275,6 @@ mod tests {
             Box::pin(async move {
                 stopped.changed().await.expect("the sender lives until it has told");
                 note(&in_serve, "http");
-                Ok(())
             })
         });
         let (tell, told) = oneshot::channel();
@@ -297,10 +286,10 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_gives_up_is_a_failure_and_the_parts_are_closed() {
         let diary = Diary::default();
-        let parts = parts(&diary, |_| Box::pin(async { Err(Error::new(ErrorKind::Io, "accept")) }));
+        let parts = parts(&diary, |_| Box::pin(async {}));
         let (_tell, told) = oneshot::channel();
         let error = run_service(parts, told, &Clock::system()).await.expect_err("it failed");
-        assert_eq!(error.to_string(), "accept");
+        assert_eq!(error.to_string(), "HTTP ended by itself");
         assert_eq!(*diary.lock().expect("not poisoned"), ["webrtc", "pipeline"]);
     }
 

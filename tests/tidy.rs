@@ -72,12 +72,12 @@ fn files_below(folder: &str) -> Vec<File> {
     found
 }
 
-/// What is in the program: files that a `#[cfg(test)] mod name;` brings in are left out.
+/// What is in the program: files that a `#[cfg(test)] mod name;` brings in, and `*_tests.rs`, are left out.
 fn source_files() -> Vec<File> {
     let mut files = files_below("src");
     files.retain(|file| file.path.ends_with(".rs"));
     let tests: Vec<String> = files.iter().flat_map(test_modules).collect();
-    files.retain(|file| !tests.contains(&file.path));
+    files.retain(|file| !tests.contains(&file.path) && !file.path.ends_with("_tests.rs"));
     files
 }
 
