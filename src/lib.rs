@@ -8,5 +8,6 @@ pub mod error;
 pub mod media;
 pub mod output;
 pub mod overlay;
+pub mod signal;
 pub mod stream;
 pub mod units;
