@@ -64,8 +64,8 @@ pub enum Transport {
 pub enum Input<'a> {
     /// WebSocket: a text message.
     Text(&'a str),
-    /// WHEP: a request, already taken apart.
-    Message(Message),
+    /// WHEP: one request, already taken apart; counts as one message.
+    Request(Vec<Message>),
     /// WebSocket: a binary message, which nobody should send.
     Binary,
     /// WebSocket: a ping or pong frame.
@@ -183,7 +183,7 @@ impl Session {
             Input::NoAnswer => self.on_answer(now, None, out),
             _ if self.phase == Phase::Closed => {}
             Input::Text(text) => self.on_text(now, text, out),
-            Input::Message(message) => self.on_message(now, message, out),
+            Input::Request(messages) => self.on_request(now, messages, out),
             Input::Binary => {
                 if self.admit(now, out) {
                     self.mistake(now, ErrorCode::BadMessage, "messages are JSON text, not binary", out);
@@ -233,9 +233,14 @@ impl Session {
         }
     }
 
-    fn on_message(&mut self, now: Micros, message: Message, out: &mut Vec<Action>) {
-        if self.admit(now, out) {
-            self.dispatch(now, message, out);
+    fn on_request(&mut self, now: Micros, messages: Vec<Message>, out: &mut Vec<Action>) {
+        if !self.admit(now, out) {
+            return;
+        }
+        for message in messages {
+            if self.phase != Phase::Closed {
+                self.dispatch(now, message, out);
+            }
         }
     }
 

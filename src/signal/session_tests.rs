@@ -322,7 +322,7 @@ fn a_peer_that_goes_while_its_offer_is_with_the_stream_leaves_no_viewer_behind()
 fn a_whep_session_needs_no_hello_and_ends_with_its_viewer() {
     let mut bench = Bench::new(Transport::Whep);
     let offer = Message::Offer { sdp: "v=0".into() };
-    assert_eq!(bench.input(Input::Message(offer)), [Action::CreateAnswer { sdp: "v=0".into() }]);
+    assert_eq!(bench.input(Input::Request(vec![offer])), [Action::CreateAnswer { sdp: "v=0".into() }]);
     assert!(matches!(bench.answer(1)[..], [Action::Send(Message::Answer { .. })]));
     assert_eq!(bench.session.next_deadline(), None);
     let out = bench.input(Input::Viewer { viewer: ViewerId(1), event: ViewerEvent::Closed(CloseReason::Left) });
@@ -332,7 +332,7 @@ fn a_whep_session_needs_no_hello_and_ends_with_its_viewer() {
 #[test]
 fn a_refused_whep_offer_ends_the_session() {
     let mut bench = Bench::new(Transport::Whep);
-    bench.input(Input::Message(Message::Offer { sdp: "v=0".into() }));
+    bench.input(Input::Request(vec![Message::Offer { sdp: "v=0".into() }]));
     let out = bench.input(Input::Answer(Err(OfferError::NoH264)));
     assert_eq!((codes(&out), closed(&out)), (vec![ErrorCode::NoH264], Some(ByeReason::Ended)));
 }
