@@ -10,7 +10,9 @@ const PROTOCOL_VERSION = 1;
 const STEADY_MS = 5000;
 /** A server that answers again after a break sends frames of the old connection at once, or never. */
 const SUSPECT_MS = 1500;
-const FULL_RETRY_S = 10;
+const FULL_RETRY_S = 5;
+/** Errors that end the viewer but not the socket. */
+const VIEWER_IS_OVER = ['full', 'not-ready', 'bad-offer', 'connect-timeout', 'lost', 'failed'];
 
 export class Session {
   #make;
@@ -59,6 +61,15 @@ export class Session {
     this.#tell();
   }
 
+  /** The page goes: free its place at once. */
+  stop() {
+    this.#socket?.send({ type: 'bye', reason: 'left' });
+    this.#stopped = 'left';
+    this.#clearRetry();
+    this.#dropViewer();
+    this.#dropSocket();
+  }
+
   /** Nothing to hope for (a key of words.js says why). */
   give_up(why) {
     this.#stopped = why;
@@ -81,7 +92,7 @@ export class Session {
     if (this.#stopped) return 'unsupported';
     if (this.#blocked) return 'blocked';
     if (this.#playing) return this.#camera.camera === 'live' ? 'live' : this.#camera.camera;
-    if (this.#refusal && this.#retry) return this.#refusal.code === 'full' ? 'full' : 'reconnecting';
+    if (this.#refusal) return this.#refusal.code === 'full' ? 'full' : 'reconnecting';
     if (this.#retry || this.#everPlayed) return 'reconnecting';
     return 'connecting';
   }
@@ -106,11 +117,14 @@ export class Session {
     this.#goodSince = null;
     const now = this.#time.now();
     this.#notBefore = Math.max(this.#notBefore, now + least_ms);
-    if (!this.#retry) {
-      const wait = Math.max(this.#backoff.next(), this.#notBefore - now);
-      this.#retry = { at: now + wait, timer: this.#time.setTimeout(() => this.#attempt(), wait) };
-    }
+    if (!this.#retry) this.#wait(Math.max(this.#backoff.next(), this.#notBefore - now));
+    else if (this.#retry.at < this.#notBefore) this.#wait(this.#notBefore - now);
     this.#tell();
+  }
+
+  #wait(ms) {
+    this.#clearRetry();
+    this.#retry = { at: this.#time.now() + ms, timer: this.#time.setTimeout(() => this.#attempt(), ms) };
   }
 
   #clearRetry() {
@@ -160,6 +174,7 @@ export class Session {
       case 'answer':
         this.#viewer?.answer(message.sdp);
         break;
+      case 'welcome':
       case 'status':
         this.#camera = message;
         this.#tell();
@@ -168,6 +183,8 @@ export class Session {
         this.#refused(message);
         break;
       case 'bye':
+        // A socket re-opened beside a flowing picture has no viewer of its own: the server wants an offer.
+        if (message.reason === 'offer-timeout') this.#dropViewer();
         this.#dropSocket();
         this.#socketGone();
         break;
@@ -176,11 +193,9 @@ export class Session {
 
   #refused(error) {
     if (error.code === 'no-h264') return this.give_up('unsupported_h264');
-    // A complaint about one message does not end a picture that flows.
-    if (this.#playing) return;
+    if (!VIEWER_IS_OVER.includes(error.code)) return;
     this.#refusal = error;
     this.#dropViewer();
-    this.#dropSocket();
     this.#schedule(1000 * (error.retry_after_s ?? (error.code === 'full' ? FULL_RETRY_S : 0)));
   }
 
@@ -197,16 +212,17 @@ export class Session {
     this.#tell();
   }
 
-  #viewerLost() {
-    const socket = this.#socket;
+  #viewerLost(reason) {
+    this.#refusal = null;
     this.#dropViewer();
-    // Mid-negotiation silence: the socket is as doubtful as the answer that did not come.
-    if (socket && !socket.isOpen) this.#dropSocket();
+    // An answer that did not come makes the socket as doubtful as the viewer.
+    if (reason === 'no answer') this.#dropSocket();
     this.#schedule();
   }
 
   #socketGone() {
     this.#socket = null;
+    this.#refusal = null;
     if (!this.#viewer?.flows) this.#dropViewer();
     this.#schedule();
   }
