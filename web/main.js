@@ -3,7 +3,7 @@
 import { LatencyMeter } from './latency.js';
 import { Panel } from './panel.js';
 import { Session } from './session.js';
-import { SignallingSocket, signallingUrl } from './signalling.js';
+import { SignallingSocket, loginIsOver, signallingUrl } from './signalling.js';
 import { digest } from './stats.js';
 import { Viewer, missingAbility } from './viewer.js';
 import { chooseLanguage, say } from './words.js';
@@ -26,6 +26,7 @@ const session = new Session({
     viewer: (on) => new Viewer(video, $('still'), meter, on),
   },
   changed: show,
+  shutOut: async () => (await loginIsOver(location.href)) && location.reload(),
   language,
   time,
 });

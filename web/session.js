@@ -17,6 +17,7 @@ const VIEWER_IS_OVER = ['full', 'not-ready', 'bad-offer', 'connect-timeout', 'lo
 export class Session {
   #make;
   #changed;
+  #shutOut;
   #time;
   #language;
   #backoff;
@@ -34,12 +35,14 @@ export class Session {
   #camera = { camera: 'live' };
 
   /**
-   * `make`: { socket(on), viewer(on) }; `changed(view)` is called on every change of state;
+   * `make`: { socket(on), viewer(on) }; `changed(view)` is called on every change of state, `shutOut()` when a socket
+   * would not open (`gone(false)`);
    * `time`: { now(), setTimeout, clearTimeout }.
    */
-  constructor({ make, changed, language, time, backoff = new Backoff() }) {
+  constructor({ make, changed, shutOut = () => {}, language, time, backoff = new Backoff() }) {
     this.#make = make;
     this.#changed = changed;
+    this.#shutOut = shutOut;
     this.#language = language;
     this.#time = time;
     this.#backoff = backoff;
@@ -56,9 +59,7 @@ export class Session {
 
   /** A tap: play what the browser refused to play unasked. */
   play() {
-    this.#blocked = false;
     this.#viewer?.play();
-    this.#tell();
   }
 
   /** The page goes: free its place at once. */
@@ -136,7 +137,7 @@ export class Session {
     const socket = this.#make.socket({
       open: () => socket === this.#socket && this.#opened(),
       message: (message) => socket === this.#socket && this.#heard(message),
-      gone: () => socket === this.#socket && this.#socketGone(),
+      gone: (wasOpen) => socket === this.#socket && this.#socketGone(wasOpen),
     });
     return socket;
   }
@@ -146,7 +147,7 @@ export class Session {
     const mine = () => viewer === this.#viewer;
     const viewer = this.#make.viewer({
       firstFrame: () => mine() && this.#nowPlaying(),
-      blocked: () => mine() && this.#nowBlocked(),
+      blocked: (blocked) => mine() && this.#nowBlocked(blocked),
       lost: (reason) => mine() && this.#viewerLost(reason),
     });
     return viewer;
@@ -201,14 +202,13 @@ export class Session {
 
   #nowPlaying() {
     this.#playing = this.#everPlayed = true;
-    this.#blocked = false;
     this.#refusal = null;
     this.#goodSince = this.#time.now();
     this.#tell();
   }
 
-  #nowBlocked() {
-    this.#blocked = true;
+  #nowBlocked(blocked) {
+    this.#blocked = blocked;
     this.#tell();
   }
 
@@ -220,7 +220,8 @@ export class Session {
     this.#schedule();
   }
 
-  #socketGone() {
+  #socketGone(wasOpen = true) {
+    if (!wasOpen) this.#shutOut();
     this.#socket = null;
     this.#refusal = null;
     if (!this.#viewer?.flows) this.#dropViewer();

@@ -26,7 +26,7 @@ export class Viewer {
   #counting = false;
   #suspectSince = null;
 
-  /** `on`: { firstFrame(), blocked(), lost(reason) }. None is called after close(). */
+  /** `on`: { firstFrame(), blocked(blocked), lost(reason) }. None is called after close(). */
   constructor(video, still, meter, on) {
     this.#video = video;
     this.#still = still;
@@ -99,8 +99,8 @@ export class Viewer {
 
   /** Browsers may refuse to play unasked (power saving); then somebody must tap. */
   play() {
-    this.#video.play().catch((error) => {
-      if (error.name === 'NotAllowedError') this.#on?.blocked();
+    this.#video.play().then(() => this.#on?.blocked(false), (error) => {
+      if (error.name === 'NotAllowedError') this.#on?.blocked(true);
     });
   }
 
