@@ -39,6 +39,7 @@ export class Panel {
 
   /** One more latency figure for the chart, twice per second, open or not; null: no picture. */
   note(total) {
+    if (total === null && !this.#history.length) return;
     this.#history.push(total ?? 0);
     if (this.#history.length > CHART_POINTS) this.#history.shift();
   }
