@@ -3,7 +3,7 @@
 import { LatencyMeter } from './latency.js';
 import { Panel } from './panel.js';
 import { Session } from './session.js';
-import { SignallingSocket, signallingUrl } from './signalling.js';
+import { SignallingSocket, loginIsOver, signallingUrl } from './signalling.js';
 import { digest } from './stats.js';
 import { Viewer, missingAbility } from './viewer.js';
 import { chooseLanguage, say } from './words.js';
@@ -23,9 +23,10 @@ const time = { now: () => performance.now(), setTimeout: setTimeout.bind(globalT
 const session = new Session({
   make: {
     socket: (on) => new SignallingSocket(signallingUrl(location), on),
-    viewer: (on) => new Viewer(video, meter, on),
+    viewer: (on) => new Viewer(video, $('still'), meter, on),
   },
   changed: show,
+  shutOut: async () => (await loginIsOver(location.href)) && location.reload(),
   language,
   time,
 });
@@ -64,7 +65,6 @@ function label(element, key) {
 function show(view) {
   const before = stage.dataset.state;
   stage.dataset.state = view.state;
-  stage.classList.toggle('played', view.everPlayed);
   $('snapshot').disabled = !['live', 'away', 'opening'].includes(view.state);
   showWords(view);
   showLatency();
@@ -76,6 +76,7 @@ function showWords(view) {
   const seconds = view.retryAt === null ? null : Math.max(0, Math.ceil((view.retryAt - performance.now()) / 1000));
   const text = sentence(view, seconds);
   $('words').textContent = text;
+  $('words').title = view.state === 'away' ? (view.camera.detail ?? '') : '';
   $('card-title').textContent = view.state === 'blocked' ? '' : text;
   $('card-detail').textContent = detail(view, seconds);
   document.title = `${text} – ${words('title')}`;
@@ -86,29 +87,29 @@ function showWords(view) {
 
 function sentence({ state, camera }, seconds) {
   if (state === 'reconnecting' && seconds) return words('reconnecting_in', { n: seconds });
-  if (state === 'away' && camera.reason) return `${words('away')}: ${words(camera.reason)}`;
+  if (state === 'away' && camera.reason) return words('away_because', { reason: words(camera.reason) });
   return words(state);
 }
 
-function detail({ state, why, refusal, camera }, seconds) {
+function detail({ state, why, refusal }, seconds) {
   if (state === 'unsupported') return words(why);
-  if (state === 'full') return words('full_hint', { n: seconds ?? 0 });
-  if (state === 'away') return camera.detail ?? '';
-  if (state === 'reconnecting') return refusal?.message ?? '';
+  if (state === 'full') return seconds ? words('full_hint', { n: seconds }) : words('connecting');
+  if (refusal) return words(`refused_${refusal.code}`);
   return '';
 }
 
 function showLatency() {
-  const playing = ['live', 'away', 'opening'].includes(session.view.state);
-  const total = playing ? meter.figures(performance.now()).total : null;
+  // A labelled picture in place of the camera's has no glass.
+  const total = session.view.state === 'live' ? meter.figures(performance.now()).total : null;
   $('latency').hidden = total === null;
-  if (total !== null) $('latency').textContent = words('latency', { n: Math.round(total) });
+  if (total !== null) $('latency-number').textContent = Math.round(total);
+  panel.note(total);
 }
 
 function listen() {
   addEventListener('online', () => session.hurry());
   document.addEventListener('visibilitychange', () => document.hidden || session.hurry());
-  addEventListener('pagehide', () => session.viewer?.close());
+  addEventListener('pagehide', () => session.stop());
   addEventListener('pageshow', (event) => event.persisted && location.reload());
   $('card-button').addEventListener('click', () => (session.view.state === 'blocked' ? session.play() : session.hurry()));
   $('stats').addEventListener('click', () => togglePanel());
@@ -138,6 +139,7 @@ function togglePanel(open = !panel.isOpen) {
   if (open === panel.isOpen) return;
   const within = $('panel').contains(document.activeElement);
   panel.toggle(open);
+  stage.classList.toggle('with-panel', open);
   $('stats').setAttribute('aria-expanded', String(open));
   if (!open && within) $('stats').focus();
 }

@@ -3,7 +3,7 @@
 import { digest } from './stats.js';
 
 const EVERY_MS = 1000;
-const CHART_POINTS = 60;
+const CHART_POINTS = 120;
 const PARTS = ['board', 'network', 'decode', 'display'];
 
 export class Panel {
@@ -32,10 +32,16 @@ export class Panel {
     this.#root.hidden = !open;
     clearInterval(this.#timer);
     this.#earlier = null;
-    this.#history = [];
     if (!open) return;
     this.#refresh();
     this.#timer = setInterval(() => this.#refresh(), EVERY_MS);
+  }
+
+  /** One more latency figure for the chart, twice per second, open or not; null: no picture. */
+  note(total) {
+    if (total === null && !this.#history.length) return;
+    this.#history.push(total ?? 0);
+    if (this.#history.length > CHART_POINTS) this.#history.shift();
   }
 
   async #refresh() {
@@ -49,13 +55,12 @@ export class Panel {
   #showLatency({ total, worst, uncertainty, parts }) {
     this.#at('latency').textContent = total === null ? this.#words('unknown') : Math.round(total);
     this.#at('worst').textContent = total === null ? '' : this.#words('worst', { n: Math.round(worst), e: round(uncertainty, 1) });
-    this.#history.push(total ?? 0);
-    this.#history = this.#history.slice(-CHART_POINTS);
     this.#drawChart();
     this.#drawSplit(parts);
   }
 
   #drawChart() {
+    if (!this.#history.length) return;
     const top = Math.max(50, ...this.#history) * 1.15;
     const x = (i) => round(120 - ((this.#history.length - 1 - i) * 120) / (CHART_POINTS - 1), 2);
     const line = this.#history.map((value, i) => `${x(i)} ${round(31 - (30 * value) / top, 2)}`).join('L');
@@ -66,10 +71,10 @@ export class Panel {
   #drawSplit(parts) {
     const bar = this.#at('split');
     if (!bar.childElementCount) bar.append(...PARTS.map((part) => Object.assign(document.createElement('i'), { className: `part-${part}` })));
-    const known = PARTS.map((part) => Math.max(0, parts[part] ?? 0));
+    const known = PARTS.map((part) => notBelowZero(parts[part]) ?? 0);
     known.forEach((ms, i) => { bar.children[i].style.flexGrow = ms; });
     bar.hidden = !known.some(Boolean);
-    for (const part of PARTS) this.#row('parts', `part_${part}`, withUnit(parts[part], 'ms', 1), `part-${part}`);
+    for (const part of PARTS) this.#row('parts', `part_${part}`, withUnit(notBelowZero(parts[part]), 'ms', 1), `part-${part}`);
   }
 
   #showFigures(figures) {
@@ -109,6 +114,11 @@ export class Panel {
 
 function round(value, digits = 0) {
   return Number((value ?? 0).toFixed(digits));
+}
+
+/** Clock error can make a very short stage look negative. */
+function notBelowZero(value) {
+  return value === null ? null : Math.max(0, value);
 }
 
 function withUnit(value, unit, digits = 0) {

@@ -10,11 +10,14 @@ const PROTOCOL_VERSION = 1;
 const STEADY_MS = 5000;
 /** A server that answers again after a break sends frames of the old connection at once, or never. */
 const SUSPECT_MS = 1500;
-const FULL_RETRY_S = 10;
+const FULL_RETRY_S = 5;
+/** Errors that end the viewer but not the socket. */
+const VIEWER_IS_OVER = ['full', 'not-ready', 'bad-offer', 'connect-timeout', 'lost', 'failed'];
 
 export class Session {
   #make;
   #changed;
+  #shutOut;
   #time;
   #language;
   #backoff;
@@ -32,12 +35,14 @@ export class Session {
   #camera = { camera: 'live' };
 
   /**
-   * `make`: { socket(on), viewer(on) }; `changed(view)` is called on every change of state;
+   * `make`: { socket(on), viewer(on) }; `changed(view)` is called on every change of state, `shutOut()` when a socket
+   * would not open (`gone(false)`);
    * `time`: { now(), setTimeout, clearTimeout }.
    */
-  constructor({ make, changed, language, time, backoff = new Backoff() }) {
+  constructor({ make, changed, shutOut = () => {}, language, time, backoff = new Backoff() }) {
     this.#make = make;
     this.#changed = changed;
+    this.#shutOut = shutOut;
     this.#language = language;
     this.#time = time;
     this.#backoff = backoff;
@@ -54,9 +59,16 @@ export class Session {
 
   /** A tap: play what the browser refused to play unasked. */
   play() {
-    this.#blocked = false;
     this.#viewer?.play();
-    this.#tell();
+  }
+
+  /** The page goes: free its place at once. */
+  stop() {
+    this.#socket?.send({ type: 'bye', reason: 'left' });
+    this.#stopped = 'left';
+    this.#clearRetry();
+    this.#dropViewer();
+    this.#dropSocket();
   }
 
   /** Nothing to hope for (a key of words.js says why). */
@@ -81,7 +93,7 @@ export class Session {
     if (this.#stopped) return 'unsupported';
     if (this.#blocked) return 'blocked';
     if (this.#playing) return this.#camera.camera === 'live' ? 'live' : this.#camera.camera;
-    if (this.#refusal && this.#retry) return this.#refusal.code === 'full' ? 'full' : 'reconnecting';
+    if (this.#refusal) return this.#refusal.code === 'full' ? 'full' : 'reconnecting';
     if (this.#retry || this.#everPlayed) return 'reconnecting';
     return 'connecting';
   }
@@ -106,11 +118,14 @@ export class Session {
     this.#goodSince = null;
     const now = this.#time.now();
     this.#notBefore = Math.max(this.#notBefore, now + least_ms);
-    if (!this.#retry) {
-      const wait = Math.max(this.#backoff.next(), this.#notBefore - now);
-      this.#retry = { at: now + wait, timer: this.#time.setTimeout(() => this.#attempt(), wait) };
-    }
+    if (!this.#retry) this.#wait(Math.max(this.#backoff.next(), this.#notBefore - now));
+    else if (this.#retry.at < this.#notBefore) this.#wait(this.#notBefore - now);
     this.#tell();
+  }
+
+  #wait(ms) {
+    this.#clearRetry();
+    this.#retry = { at: this.#time.now() + ms, timer: this.#time.setTimeout(() => this.#attempt(), ms) };
   }
 
   #clearRetry() {
@@ -122,7 +137,7 @@ export class Session {
     const socket = this.#make.socket({
       open: () => socket === this.#socket && this.#opened(),
       message: (message) => socket === this.#socket && this.#heard(message),
-      gone: () => socket === this.#socket && this.#socketGone(),
+      gone: (wasOpen) => socket === this.#socket && this.#socketGone(wasOpen),
     });
     return socket;
   }
@@ -132,7 +147,7 @@ export class Session {
     const mine = () => viewer === this.#viewer;
     const viewer = this.#make.viewer({
       firstFrame: () => mine() && this.#nowPlaying(),
-      blocked: () => mine() && this.#nowBlocked(),
+      blocked: (blocked) => mine() && this.#nowBlocked(blocked),
       lost: (reason) => mine() && this.#viewerLost(reason),
     });
     return viewer;
@@ -160,6 +175,7 @@ export class Session {
       case 'answer':
         this.#viewer?.answer(message.sdp);
         break;
+      case 'welcome':
       case 'status':
         this.#camera = message;
         this.#tell();
@@ -168,6 +184,8 @@ export class Session {
         this.#refused(message);
         break;
       case 'bye':
+        // A socket re-opened beside a flowing picture has no viewer of its own: the server wants an offer.
+        if (message.reason === 'offer-timeout') this.#dropViewer();
         this.#dropSocket();
         this.#socketGone();
         break;
@@ -176,37 +194,36 @@ export class Session {
 
   #refused(error) {
     if (error.code === 'no-h264') return this.give_up('unsupported_h264');
-    // A complaint about one message does not end a picture that flows.
-    if (this.#playing) return;
+    if (!VIEWER_IS_OVER.includes(error.code)) return;
     this.#refusal = error;
     this.#dropViewer();
-    this.#dropSocket();
     this.#schedule(1000 * (error.retry_after_s ?? (error.code === 'full' ? FULL_RETRY_S : 0)));
   }
 
   #nowPlaying() {
     this.#playing = this.#everPlayed = true;
-    this.#blocked = false;
     this.#refusal = null;
     this.#goodSince = this.#time.now();
     this.#tell();
   }
 
-  #nowBlocked() {
-    this.#blocked = true;
+  #nowBlocked(blocked) {
+    this.#blocked = blocked;
     this.#tell();
   }
 
-  #viewerLost() {
-    const socket = this.#socket;
+  #viewerLost(reason) {
+    this.#refusal = null;
     this.#dropViewer();
-    // Mid-negotiation silence: the socket is as doubtful as the answer that did not come.
-    if (socket && !socket.isOpen) this.#dropSocket();
+    // An answer that did not come makes the socket as doubtful as the viewer.
+    if (reason === 'no answer') this.#dropSocket();
     this.#schedule();
   }
 
-  #socketGone() {
+  #socketGone(wasOpen = true) {
+    if (!wasOpen) this.#shutOut();
     this.#socket = null;
+    this.#refusal = null;
     if (!this.#viewer?.flows) this.#dropViewer();
     this.#schedule();
   }

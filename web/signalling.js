@@ -10,8 +10,9 @@ export class SignallingSocket {
   #on;
   #heard = performance.now();
   #timers = [];
+  #wasOpen = false;
 
-  /** `on`: { open(), message(object), gone() }. After close() none of them is called. */
+  /** `on`: { open(), message(object), gone(wasOpen) }. After close() none of them is called. */
   constructor(url, on) {
     this.#on = on;
     this.#socket = new WebSocket(url);
@@ -36,6 +37,7 @@ export class SignallingSocket {
   }
 
   #opened() {
+    this.#wasOpen = true;
     this.#heard = performance.now();
     this.#timers.push(setInterval(() => this.#ping(), PING_EVERY_MS));
     this.#on?.open();
@@ -56,7 +58,7 @@ export class SignallingSocket {
   #gone() {
     const on = this.#on;
     this.close();
-    on?.gone();
+    on?.gone(this.#wasOpen);
   }
 }
 
@@ -71,4 +73,10 @@ function parse(text) {
 /** ws: beside http:, wss: beside https:, and the same host. */
 export function signallingUrl(location) {
   return `${location.protocol === 'https:' ? 'wss:' : 'ws:'}//${location.host}/ws`;
+}
+
+/** True when the page itself is refused: the login is over, and only a fresh load can ask for it again. */
+export async function loginIsOver(url) {
+  const reply = await fetch(url, { cache: 'no-store', redirect: 'manual' }).catch(() => null);
+  return reply !== null && (reply.type === 'opaqueredirect' || reply.status === 401);
 }

@@ -7,7 +7,7 @@ export function digest(reading, earlier = null) {
   const before = (earlier && pick(earlier)) ?? {};
   const seconds = (inbound.timestamp - before.timestamp) / 1000;
   const grown = (name) => (inbound[name] ?? NaN) - (before[name] ?? NaN);
-  const byId = (id) => reading.find((stat) => stat.id === id);
+  const byId = (id) => reading.find((stat) => id !== undefined && stat.id === id);
   const pair = selectedPair(reading);
   return {
     fps: finite(grown('framesDecoded') / seconds),

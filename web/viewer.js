@@ -13,6 +13,7 @@ const CLOCK_EVERY_MS = 2000;
 export class Viewer {
   #pc = new RTCPeerConnection();
   #video;
+  #still;
   #meter;
   #on;
   #sync = null;
@@ -25,9 +26,10 @@ export class Viewer {
   #counting = false;
   #suspectSince = null;
 
-  /** `on`: { firstFrame(), blocked(), lost(reason) }. None is called after close(). */
-  constructor(video, meter, on) {
+  /** `on`: { firstFrame(), blocked(blocked), lost(reason) }. None is called after close(). */
+  constructor(video, still, meter, on) {
     this.#video = video;
+    this.#still = still;
     this.#meter = meter;
     this.#on = on;
     meter.reset();
@@ -75,9 +77,18 @@ export class Viewer {
 
   close() {
     this.#on = null;
+    if (this.#lastFrameAt !== null) this.#keepStill();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#pc.ontrack = this.#pc.onicecandidate = null;
     this.#pc.close();
+  }
+
+  /** Browsers blank a video whose track ended; the last picture stays as a drawing. */
+  #keepStill() {
+    const { videoWidth: width, videoHeight: height } = this.#video;
+    if (!width) return;
+    Object.assign(this.#still, { width, height });
+    this.#still.getContext('2d').drawImage(this.#video, 0, 0);
   }
 
   #show(track) {
@@ -88,8 +99,8 @@ export class Viewer {
 
   /** Browsers may refuse to play unasked (power saving); then somebody must tap. */
   play() {
-    this.#video.play().catch((error) => {
-      if (error.name === 'NotAllowedError') this.#on?.blocked();
+    this.#video.play().then(() => this.#on?.blocked(false), (error) => {
+      if (error.name === 'NotAllowedError') this.#on?.blocked(true);
     });
   }
 
