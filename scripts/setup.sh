@@ -20,6 +20,7 @@ need() {
   if eval "$2"; then return; fi
   missing+=("$1"); printf 'setup: missing %-22s %s\n' "$1" "$3" >&2
 }
+need make                 'have make'                      'runs the targets of the Makefile'
 need g++                  'have g++'                       'compiles the C++ of the encoder and links'
 need cmake                'have cmake'                     'configures libjpeg-turbo (decodes MJPEG cameras)'
 need pkg-config           'have pkg-config'                'finds system libraries'
