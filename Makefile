@@ -12,8 +12,7 @@ help: ## this list
 
 run: ## set up, build, start; ARGS="--config my.toml" are passed on
 	@scripts/setup.sh run
-	@. scripts/env.sh; cargo build --release --locked
-	@exec target/release/rtcam run $(ARGS)
+	@. scripts/env.sh; cargo build --release --locked; exec $${CARGO_TARGET_DIR:-target}/release/rtcam run $(ARGS)
 
 test: ## set up and run every check: format, lints, unit, integration, browser, QEMU with a real V4L2 driver
 	@scripts/test.sh $(PARTS)
@@ -29,7 +28,7 @@ test-qemu: ## rtcam for aarch64 against vivid and an emulated USB webcam in a gu
 
 bench: ## print the figures of this machine
 	@scripts/setup.sh bench
-	@. scripts/env.sh; cargo build --release --locked; target/release/rtcam bench; cargo bench --locked
+	@. scripts/env.sh; cargo build --release --locked; $${CARGO_TARGET_DIR:-target}/release/rtcam bench; cargo bench --locked
 
 cross: ## build for a board: TARGET=armv7-unknown-linux-gnueabihf (default) or aarch64-unknown-linux-gnu, PROFILE=release|board
 	@scripts/setup.sh test

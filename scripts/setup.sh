@@ -33,6 +33,8 @@ case $(dpkg --print-architecture) in
 esac
 if [ "$kind" != run ]; then
   need chromium           'have chromium'                  'plays the stream in the browser tests'
+  need fonts-dejavu-core  '[ -d /usr/share/fonts/truetype/dejavu ]' 'lets it show text'
+  need fonts-droid-fallback 'installed fonts-droid-fallback || [ -n "$(fc-list :lang=zh 2>/dev/null)" ]' 'lets it show Chinese text'
   need nodejs             'have node'                      'drives the browser and the QEMU tests'
   need npm                'have npm'                       'fetches the browser test driver'
   need ffmpeg             'have ffmpeg'                    'makes test clips'

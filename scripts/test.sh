@@ -21,7 +21,7 @@ part_browser() {
   cargo build --locked
   npm ci --prefix tests/browser --no-audit --no-fund --prefer-offline
   # one file after the other: the tests measure frame rates, and there may be two cores
-  RTCAM_BIN=$ROOT/target/debug/rtcam node --test --test-reporter=spec --test-concurrency=1 tests/browser/unit/*.test.mjs tests/browser/*.test.mjs
+  RTCAM_BIN=${CARGO_TARGET_DIR:-$ROOT/target}/debug/rtcam node --test --test-reporter=spec --test-concurrency=1 tests/browser/unit/*.test.mjs tests/browser/*.test.mjs
 }
 part_qemu() { scripts/qemu/test.sh; }
 
