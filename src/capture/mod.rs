@@ -3,6 +3,11 @@
 //! A new source is one new file and one row in `SOURCES`. Sources must never wait longer than they are told, never
 //! encode, never know who watches beyond `Want`. Input: drivers, files, arithmetic.
 
+mod file;
+mod pace;
+mod pattern;
+mod pattern_scene;
+
 use crate::clock::Clock;
 use crate::config::{CameraConfig, SourceChoice};
 use crate::media::frame::{Frame, PictureFormat};
@@ -82,4 +87,27 @@ pub struct SourceKind {
     pub name: &'static str,
     pub choice: SourceChoice,
     pub open: fn(&CameraConfig, &Clock) -> Result<Box<dyn Source>, Fault>,
+}
+
+pub const SOURCES: &[SourceKind] = &[
+    SourceKind { name: "pattern", choice: SourceChoice::Pattern, open: pattern::open },
+    SourceKind { name: "file", choice: SourceChoice::File, open: file::open },
+];
+
+/// What `auto` means on this machine now. Asked once at start: a camera unplugged later is waited for, not replaced.
+pub fn resolve(config: &CameraConfig) -> SourceChoice {
+    match config.source {
+        SourceChoice::Auto => SourceChoice::Pattern,
+        choice => choice,
+    }
+}
+
+/// Opens the source the config names.
+pub fn open(config: &CameraConfig, clock: &Clock) -> Result<Box<dyn Source>, Fault> {
+    let choice = resolve(config);
+    let kind = SOURCES
+        .iter()
+        .find(|kind| kind.choice == choice)
+        .ok_or_else(|| Fault { kind: FaultKind::Missing, detail: format!("this build has no source {choice:?}") })?;
+    (kind.open)(config, clock)
 }
