@@ -146,25 +146,17 @@ async fn requests_of_one_address_that_come_together_all_get_in() {
 #[test]
 fn sessions_are_bounded_and_the_oldest_goes_first() {
     let mut sessions = Sessions::default();
-    let token = |n: usize| Token::from_iter_of(n);
+    let token = |n: usize| -> Token {
+        let mut token = Token::default();
+        token[..8].copy_from_slice(&(n as u64).to_le_bytes());
+        token
+    };
     for n in 0..=SESSIONS {
         sessions.add(token(n), Micros(n as u64));
     }
     assert_eq!(sessions.0.len(), SESSIONS);
     assert!(!sessions.contains(&token(0), Micros(1000)));
     assert!(sessions.contains(&token(1), Micros(1000)) && sessions.contains(&token(SESSIONS), Micros(1000)));
-}
-
-trait FromNumber {
-    fn from_iter_of(n: usize) -> Self;
-}
-
-impl FromNumber for Token {
-    fn from_iter_of(n: usize) -> Token {
-        let mut token = Token::default();
-        token[..8].copy_from_slice(&(n as u64).to_le_bytes());
-        token
-    }
 }
 
 #[test]
@@ -184,7 +176,7 @@ fn remembered_mistakes_are_bounded_and_a_running_guess_is_never_forgotten() {
 fn mistakes_are_forgotten_after_a_quarter_of_an_hour() {
     let mut backoff = Backoff::default();
     for _ in 0..5 {
-        backoff.0.get_mut(&peer(1)).map(|m| m.wait_until = Micros(0));
+        backoff.0.entry(peer(1)).and_modify(|m| m.wait_until = Micros(0));
         backoff.begin(peer(1), Micros(0));
         backoff.end(peer(1), Some(false), Micros(0));
     }

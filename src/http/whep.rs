@@ -268,8 +268,9 @@ impl Resource {
         while at < actions.len() {
             match self.call.act(actions[at].clone()) {
                 Some(Action::Send(Message::Answer { sdp, .. })) => {
-                    // nobody waits for it: the client hung up, so its viewer goes too
-                    if first.take().is_some_and(|first| first.send(Ok(sdp)).is_err()) {
+                    let unheard = first.take().is_some_and(|first| first.send(Ok(sdp)).is_err());
+                    if unheard {
+                        // the client hung up: its viewer goes too
                         self.session.handle(now, Input::Gone, &mut actions);
                     }
                 }

@@ -6,7 +6,7 @@
 use super::call::Call;
 use super::{Live, Shared, plain};
 use crate::clock;
-use crate::signal::message::ByeReason;
+use crate::signal::message::{ByeReason, Status};
 use crate::signal::session::{Action, Input, Session, Transport};
 use crate::units::Micros;
 use axum::body::Body;
@@ -16,6 +16,7 @@ use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tracing::debug;
 
 /// The session judges a message by its exact limit and says so; this much more and the socket itself gives up.
@@ -95,12 +96,7 @@ impl Pump {
         self.drain().await;
     }
 
-    fn digest(
-        &mut self,
-        now: Micros,
-        heard: Heard,
-        status: &mut tokio::sync::watch::Receiver<crate::signal::message::Status>,
-    ) -> Vec<Action> {
+    fn digest(&mut self, now: Micros, heard: Heard, status: &mut watch::Receiver<Status>) -> Vec<Action> {
         let mut actions = Vec::new();
         let text: Utf8Bytes;
         let input = match heard {

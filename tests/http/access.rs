@@ -1,10 +1,8 @@
 //! The password: every row of the route table, with none, wrong and right credentials.
 
-use crate::bench::{Bench, PASSWORD, Reply};
+use crate::bench::{Bench, PASSWORD, Reply, logged};
 use rtcam::config::Config;
 use rtcam::http::{Access, Limits, route_table};
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 /// What a request with the given headers gets on every row of the table.
 async fn every_row(bench: &Bench, headers: &[(&str, &str)]) -> Vec<(String, Access, Reply)> {
@@ -129,30 +127,8 @@ async fn wrong_logins_have_to_wait_and_are_told_how_long() {
     bench.stop().await;
 }
 
-/// Collects what is logged at every level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn no_log_line_metric_or_status_holds_a_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
     let bench = Bench::with_password().await;
     let login = bench.ask("POST", "/login", &[], &format!("password={PASSWORD}")).await;
     let cookie = login.header("set-cookie").unwrap().split(';').next().unwrap().to_string();
@@ -170,7 +146,7 @@ async fn no_log_line_metric_or_status_holds_a_secret() {
         seen += &reply.body;
     }
     bench.stop().await;
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let log = logged();
     assert!(log.contains("wrong password"), "the log was not collected:\n{log}");
     seen += &log;
     let secret = cookie.split('=').nth(1).unwrap();

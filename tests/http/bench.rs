@@ -19,6 +19,34 @@ pub const PASSWORD: &str = "correct-horse-canary";
 /// Long enough for any loaded machine; no test waits for it unless it fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What all tests of this program have logged so far, at every level.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn collect_logs() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let every_level = tracing_subscriber::filter::LevelFilter::TRACE;
+        tracing_subscriber::fmt().with_max_level(every_level).with_ansi(false).with_writer(|| Log).init();
+    });
+}
+
+pub fn logged() -> String {
+    String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned()
+}
+
 /// A door that answers at once and remembers everything.
 #[derive(Default)]
 pub struct FakeDoor(Mutex<Book>);
@@ -172,6 +200,7 @@ impl Bench {
     }
 
     pub async fn with(limits: Limits, config: Config) -> Bench {
+        collect_logs();
         let door = Arc::new(FakeDoor::default());
         door.book().capacity = config.webrtc.max_viewers as usize;
         let stream = Arc::new(FakeStream(Mutex::new(live())));

@@ -62,6 +62,17 @@ async fn a_connection_that_idles_after_its_request_is_closed() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_but_never_reads_is_closed() {
+    let bench = Bench::with_limits(Limits { stall_within: Duration::from_millis(150), ..Limits::default() }).await;
+    let mut stream = bench.connect().await;
+    let request = format!("GET /session.js HTTP/1.1\r\nHost: {}\r\n\r\n", bench.address);
+    // answered until nobody takes the answers; then our own sending gets stuck, and at last breaks
+    let flood = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    soon(flood).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_header_without_end_is_refused() {
     let bench = Bench::start().await;
     let mut stream = bench.connect().await;
