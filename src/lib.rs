@@ -12,5 +12,6 @@ pub mod media;
 pub mod output;
 pub mod overlay;
 pub mod repeat;
+pub mod signal;
 pub mod stream;
 pub mod units;
