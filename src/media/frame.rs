@@ -154,8 +154,7 @@ fn split<'a>(format: &PictureFormat, bytes: &'a [u8]) -> [&'a [u8]; 3] {
 fn split_mut<'a>(format: &PictureFormat, bytes: &'a mut [u8]) -> [&'a mut [u8]; 3] {
     let mut rest = bytes;
     [0, 1, 2].map(|plane| {
-        let (now, later) =
-            std::mem::take(&mut rest).split_at_mut(format.strides[plane] * format.plane_shape(plane).1);
+        let (now, later) = std::mem::take(&mut rest).split_at_mut(format.strides[plane] * format.plane_shape(plane).1);
         rest = later;
         now
     })

@@ -42,10 +42,8 @@ pub fn read(luma: &[u8], stride: usize) -> Option<u32> {
     let block_is_set = |block: usize| {
         let quarter = BLOCK / 4;
         let rows = quarter..BLOCK - quarter;
-        let sum: u32 = rows
-            .flat_map(|y| &luma[y * stride + block * BLOCK + quarter..][..BLOCK / 2])
-            .map(|&v| u32::from(v))
-            .sum();
+        let sum: u32 =
+            rows.flat_map(|y| &luma[y * stride + block * BLOCK + quarter..][..BLOCK / 2]).map(|&v| u32::from(v)).sum();
         sum / 64 > 128
     };
     let found: [bool; BLOCKS] = std::array::from_fn(block_is_set);

@@ -1,6 +1,16 @@
 //! Floor 2: the pipeline capture -> overlay -> encode -> hub, and the fan-out to outputs.
 
+mod board;
+mod capture_thread;
+mod card;
+mod encode_thread;
+mod encoder_slot;
+mod fanout;
 pub mod hub;
+mod inbox;
+mod key_gate;
+pub mod pipeline;
+mod retry;
 pub mod status;
 
 use crate::media::packet::AccessUnit;

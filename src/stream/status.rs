@@ -9,7 +9,12 @@ pub enum CameraState {
     Opening,
     Live,
     /// Viewers see the labelled picture; the camera is tried again.
-    Away { kind: FaultKind, detail: String, since: Micros, attempts: u32 },
+    Away {
+        kind: FaultKind,
+        detail: String,
+        since: Micros,
+        attempts: u32,
+    },
 }
 
 #[derive(Clone, Debug)]

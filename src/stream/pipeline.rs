@@ -1,0 +1,206 @@
+//! The pipeline as one thing: starts its two threads, lets outputs join, tells how it is, stops within a deadline.
+//!
+//! Owns the threads and what they share. Must never join a thread without a deadline: a driver may hold it for ever.
+//! Input: the app, which brings camera, encoder, overlay and text as functions.
+
+use super::board::Board;
+use super::capture_thread::CaptureThread;
+use super::card;
+use super::encode_thread::EncodeThread;
+use super::encoder_slot::EncoderSlot;
+use super::fanout::FanOut;
+use super::inbox::Inbox;
+use super::status::StreamStatus;
+use super::{Stream, Subscription, Wake};
+use crate::capture::{Fault, Source};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::encode::{Encoded, Encoder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::media::frame::{Colour, Frame, Layout, Matrix, PictureFormat, Range};
+use crate::media::h264;
+use crate::media::packet::AccessUnit;
+use crate::overlay::Moment;
+use crate::units::{FrameRate, KbitPerSec, Size};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub type OpenSource = Arc<dyn Fn() -> Result<Box<dyn Source>, Fault> + Send + Sync>;
+pub type OpenEncoder = Arc<dyn Fn(&PictureFormat, FrameRate) -> Result<Box<dyn Encoder>> + Send + Sync>;
+/// Lays everything over a picture; runs on the encode thread.
+pub type Overlay = Box<dyn FnMut(&mut Frame, &Moment) + Send>;
+
+/// Text on the card: `draw(frame, text, centre_x, top, size, rgb)` gives width and height drawn.
+#[derive(Clone, Copy)]
+pub struct TextTools {
+    pub draw: fn(&mut Frame, &str, i32, i32, u32, [u8; 3]) -> Result<(u32, u32)>,
+    pub width: fn(&str, u32) -> u32,
+}
+
+/// What the pipeline is made of.
+pub struct Parts {
+    pub open_source: OpenSource,
+    pub open_encoder: OpenEncoder,
+    pub overlay: Overlay,
+    pub text: TextTools,
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Of the picture before a camera ever opened.
+    pub size: Size,
+    /// Where the camera does not tell its own.
+    pub rate: FrameRate,
+    /// The encoder's target, for the status.
+    pub bitrate: KbitPerSec,
+    /// `{host}` in text overlays.
+    pub host: String,
+}
+
+impl Settings {
+    pub fn new(config: &Config, host: impl Into<String>) -> Settings {
+        Settings {
+            size: config.camera.size(),
+            rate: FrameRate::per_second(config.camera.fps),
+            bitrate: config.encoder.bitrate_kbps,
+            host: host.into(),
+        }
+    }
+}
+
+pub(super) struct Shared {
+    pub clock: Clock,
+    pub settings: Settings,
+    pub inbox: Inbox,
+    pub board: Board,
+    pub fanout: Arc<FanOut>,
+}
+
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    running: Arc<Running>,
+}
+
+impl Pipeline {
+    /// Opens the encoder (an encoder that does not open is an error here and nowhere later) and starts the threads. A
+    /// camera that does not open is no error: viewers see why.
+    pub fn start(settings: Settings, parts: Parts, clock: Clock) -> Result<Pipeline> {
+        let format = first_format(settings.size);
+        let (first, profile_level_id) = probe(&parts.open_encoder, format, settings.rate)?;
+        let board = Board::new(clock.now());
+        board.set_encoder(first.encoder.name());
+        board.set_profile_level_id(profile_level_id);
+        let fanout = Arc::new(FanOut::new());
+        let shared = Arc::new(Shared { clock, settings, inbox: Inbox::default(), board, fanout });
+        let running = Arc::new(Running::default());
+        let pipeline = Pipeline { shared: shared.clone(), running };
+        let encoder = EncoderSlot::new(parts.open_encoder, first);
+        let encode = EncodeThread::new(shared.clone(), encoder, parts.overlay, parts.text);
+        let capture = CaptureThread::new(shared, parts.open_source);
+        pipeline.spawn("encode", move || encode.run())?;
+        pipeline.spawn("capture", move || capture.run())?;
+        Ok(pipeline)
+    }
+
+    /// The handle is dropped: nobody joins a thread that a driver may hold for ever, `Running` knows when it ends.
+    fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<()> {
+        let ended = self.running.enter(name);
+        let body = move || {
+            let _ended = ended;
+            run();
+        };
+        let started = std::thread::Builder::new().name(name.into()).spawn(body);
+        started
+            .map(drop)
+            .map_err(|cause| Error::new(ErrorKind::Limit, format!("start the {name} thread")).because(cause))
+    }
+
+    /// Asks the threads to end and waits for them, `deadline` at most. Returns those still running: a driver holds
+    /// them, and they end with the process.
+    pub fn stop(&self, deadline: Duration) -> Vec<&'static str> {
+        self.shared.inbox.stop();
+        self.running.wait(deadline)
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.shared.inbox.stop();
+    }
+}
+
+impl Stream for Pipeline {
+    fn subscribe(&self, waker: Arc<dyn Wake>) -> Box<dyn Subscription> {
+        let seat = self.shared.fanout.subscribe(waker);
+        self.shared.inbox.nudge();
+        seat
+    }
+
+    fn profile_level_id(&self) -> [u8; 3] {
+        self.shared.board.profile_level_id()
+    }
+
+    fn status(&self) -> StreamStatus {
+        let shared = &self.shared;
+        shared.board.status(shared.clock.now(), shared.settings.bitrate, shared.fanout.subscribers())
+    }
+}
+
+/// What most cameras turn out to give; the first card is drawn in it.
+fn first_format(size: Size) -> PictureFormat {
+    let colour = Colour { matrix: Matrix::Bt601, range: Range::Limited };
+    PictureFormat::packed(Layout::I420, size, colour)
+}
+
+pub(super) struct ProbedEncoder {
+    pub encoder: Box<dyn Encoder>,
+    pub format: PictureFormat,
+    pub rate: FrameRate,
+}
+
+/// Encodes one dark picture, for the SPS that offers are answered with before anybody watches.
+fn probe(open: &OpenEncoder, format: PictureFormat, rate: FrameRate) -> Result<(ProbedEncoder, [u8; 3])> {
+    let mut encoder = open(&format, rate)?;
+    let mut unit = AccessUnit::default();
+    encoder.force_key();
+    let encoded = encoder.encode(&card::dark(format), &mut unit)?;
+    let id = h264::nal_units(&unit.bytes).find_map(h264::profile_level_id).filter(|_| encoded == Encoded::Unit);
+    let name = encoder.name();
+    let id = id.ok_or_else(|| Error::new(ErrorKind::Unsupported, format!("{name}: the first picture has no SPS")))?;
+    Ok((ProbedEncoder { encoder, format, rate }, id))
+}
+
+/// Which threads run; they leave by dropping their `Entered`, even when they panic.
+#[derive(Default)]
+struct Running {
+    names: Mutex<Vec<&'static str>>,
+    changed: Condvar,
+}
+
+struct Entered {
+    running: Arc<Running>,
+    name: &'static str,
+}
+
+impl Running {
+    fn enter(self: &Arc<Self>, name: &'static str) -> Entered {
+        lock(&self.names).push(name);
+        Entered { running: self.clone(), name }
+    }
+
+    fn wait(&self, deadline: Duration) -> Vec<&'static str> {
+        let waited = self.changed.wait_timeout_while(lock(&self.names), deadline, |names| !names.is_empty());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        lock(&self.running.names).retain(|name| *name != self.name);
+        self.running.changed.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
