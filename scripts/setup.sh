@@ -51,7 +51,7 @@ root=()
 apt_update() { "${root[@]}" apt-get -qq update < /dev/null >&2; }
 # --no-remove: nothing the machine has may go to make room for what the tests want
 apt_install() {
-  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-remove --no-install-recommends "$@" \
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 install -y --no-remove --no-install-recommends "$@" \
     < /dev/null > "$W/setup.log" 2>&1
 }
 install_or_refresh() {   # stale lists name versions that are gone: refresh and try once more
