@@ -1,6 +1,7 @@
 //! rtcam: camera to browser on small boards. The map of the house is in ARCHITECTURE.md.
 
 pub mod capture;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod encode;
