@@ -487,11 +487,8 @@ fn track(ssrc: u32, profile: &str) -> MediaStreamTrack {
         rtx: Some(RTCRtpRtxParameters { ssrc: ssrc.wrapping_add(1) }),
         ..Default::default()
     };
-    let encoding = RTCRtpEncodingParameters {
-        rtp_coding_parameters: coding,
-        codec: h264(profile),
-        ..Default::default()
-    };
+    let encoding =
+        RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec: h264(profile), ..Default::default() };
     MediaStreamTrack::new("rtcam".into(), "rtcam-video".into(), "camera".into(), RtpCodecKind::Video, vec![encoding])
 }
 
