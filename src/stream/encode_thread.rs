@@ -84,7 +84,8 @@ impl EncodeThread {
             let event = self.shared.inbox.wait(self.patience());
             let now = self.shared.clock.now();
             self.shared.board.encode_beat(now);
-            if self.shared.fanout.subscribers() == 0 {
+            // both: the last viewer may leave and the next one come between two looks
+            if self.shared.fanout.take_begun() || self.shared.fanout.subscribers() == 0 {
                 self.rest();
             }
             match event {
@@ -107,6 +108,7 @@ impl EncodeThread {
 
     fn rest(&mut self) {
         self.showing = Showing::Nothing;
+        self.encoder.close();
         self.kept = None;
         self.card = None;
     }
@@ -187,11 +189,14 @@ impl EncodeThread {
         }
     }
 
-    /// `change`: what is shown is something else than before, so a key picture is worth its bytes.
+    /// `change`: what is shown is something else than before, so a key picture (and a fresh encoder) is worth its bytes.
     fn encode(&mut self, frame: &Frame, rate: FrameRate, change: bool) {
         let overlaid_at = self.shared.clock.now();
         let force = change || self.gate.is_open(overlaid_at) && self.shared.fanout.wants_key();
-        let Some(encoder) = self.encoder.ready(&frame.format, rate, overlaid_at) else { return };
+        if change {
+            self.encoder.close();
+        }
+        let Some(encoder) = self.encoder.ready((frame.format, rate), overlaid_at) else { return };
         if force {
             self.gate.pass(overlaid_at);
             encoder.force_key();
