@@ -3,6 +3,21 @@
 //! A new source is one new file and one row in `SOURCES`. Sources must never wait longer than they are told, never
 //! encode, never know who watches beyond `Want`. Input: drivers, files, arithmetic.
 
+mod convert;
+mod file;
+mod jpeg_sys;
+mod pace;
+mod pattern;
+mod pattern_scene;
+mod v4l2;
+mod v4l2_abi;
+mod v4l2_buffers_sys;
+mod v4l2_device;
+mod v4l2_format;
+mod v4l2_negotiate;
+mod v4l2_select;
+mod v4l2_sys;
+
 use crate::clock::Clock;
 use crate::config::{CameraConfig, SourceChoice};
 use crate::media::frame::{Frame, PictureFormat};
@@ -82,4 +97,34 @@ pub struct SourceKind {
     pub name: &'static str,
     pub choice: SourceChoice,
     pub open: fn(&CameraConfig, &Clock) -> Result<Box<dyn Source>, Fault>,
+}
+
+pub const SOURCES: &[SourceKind] = &[
+    SourceKind { name: "v4l2", choice: SourceChoice::V4l2, open: v4l2::open },
+    SourceKind { name: "pattern", choice: SourceChoice::Pattern, open: pattern::open },
+    SourceKind { name: "file", choice: SourceChoice::File, open: file::open },
+];
+
+/// What `auto` means on this machine now. Asked once at start: a camera unplugged later is waited for, not replaced.
+pub fn resolve(config: &CameraConfig) -> SourceChoice {
+    resolve_on(&v4l2_select::Machine::this(), config)
+}
+
+fn resolve_on(machine: &v4l2_select::Machine, config: &CameraConfig) -> SourceChoice {
+    match config.source {
+        // whoever names a device means a camera, also when it is not there yet
+        SourceChoice::Auto if config.device != "auto" || v4l2_select::any_camera(machine) => SourceChoice::V4l2,
+        SourceChoice::Auto => SourceChoice::Pattern,
+        choice => choice,
+    }
+}
+
+/// Opens the source the config names.
+pub fn open(config: &CameraConfig, clock: &Clock) -> Result<Box<dyn Source>, Fault> {
+    let choice = resolve(config);
+    let kind = SOURCES
+        .iter()
+        .find(|kind| kind.choice == choice)
+        .ok_or_else(|| Fault { kind: FaultKind::Missing, detail: format!("this build has no source {choice:?}") })?;
+    (kind.open)(config, clock)
 }

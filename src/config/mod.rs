@@ -1,17 +1,21 @@
 //! What the user may set, as checked types; every default is written here once.
 //!
-//! Owns the meaning and the range of each key. Must never read a device or the network. Input: `parse.rs` (TOML text).
+//! Names and ranges are in `keys.rs` (one row per key), rules between keys in `check.rs`. Must never read a device or
+//! the network. Input: `parse.rs` (TOML text and `--set` arguments).
+
+mod check;
+mod keys;
+mod parse;
+
+pub use parse::{load, parse};
 
 use crate::units::{KbitPerSec, Size};
-use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     pub camera: CameraConfig,
-    #[serde(rename = "overlay")]
     pub overlays: Vec<OverlayConfig>,
     pub encoder: EncoderConfig,
     pub http: HttpConfig,
@@ -20,8 +24,7 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceChoice {
     /// The first usable V4L2 camera; the moving pattern when there is none at start.
     Auto,
@@ -30,16 +33,15 @@ pub enum SourceChoice {
     File,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CameraConfig {
     pub source: SourceChoice,
     /// `auto`, `/dev/video0`, `name:rkispp_scale0` or `usb:046d:0825`.
     pub device: String,
-    /// Pixels; 16..=4096, even. The driver's nearest is taken and reported.
+    /// Pixels. The driver's nearest is taken and reported.
     pub width: u32,
     pub height: u32,
-    /// Frames per second wanted, 1..=240.
+    /// Frames per second wanted.
     pub fps: u32,
     /// `auto` or a V4L2 FourCC such as `NV12`, `YUYV`, `MJPG`.
     pub format: String,
@@ -70,15 +72,13 @@ impl Default for CameraConfig {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerKind {
     Logo,
     Text,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Corner {
     TopLeft,
     TopRight,
@@ -86,18 +86,15 @@ pub enum Corner {
     BottomRight,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     Colour,
     Grey,
 }
 
 /// One layer, drawn in the order of the file.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OverlayConfig {
-    #[serde(rename = "type")]
     pub kind: LayerKind,
     /// logo: PNG or JPEG. Empty: the rtcam logo.
     pub file: PathBuf,
@@ -105,7 +102,7 @@ pub struct OverlayConfig {
     pub text: String,
     /// text: a TrueType/OpenType file. Empty: the embedded font.
     pub font: PathBuf,
-    /// text: height of a line in pixels, 8..=400.
+    /// text: height of a line in pixels.
     pub size: u32,
     /// text: `#rrggbb`.
     pub colour: String,
@@ -117,9 +114,9 @@ pub struct OverlayConfig {
     /// Left upper corner in pixels; both given: they replace `corner`.
     pub x: Option<i32>,
     pub y: Option<i32>,
-    /// logo: 0.05..=20.0 times its own size.
+    /// logo: times its own size.
     pub scale: f32,
-    /// 0.0..=1.0.
+    /// 0.0 is invisible, 1.0 hides the picture.
     pub opacity: f32,
     /// logo: `colour`, or `grey` for brightness only on a neutral ground.
     pub tone: Tone,
@@ -146,14 +143,12 @@ impl Default for OverlayConfig {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
     /// `auto` or a backend's name (`openh264`).
     pub backend: String,
-    /// 100..=50000.
     pub bitrate_kbps: KbitPerSec,
-    /// Longest time between key frames, seconds, 1..=3600. Joining viewers get theirs at once, so long is cheap.
+    /// Longest time between key frames, seconds. Joining viewers get theirs at once, so long is cheap.
     pub key_interval_s: u32,
 }
 
@@ -163,8 +158,7 @@ impl Default for EncoderConfig {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Names by which browsers may reach us besides our own addresses, `host` or `host:port` (Origin and Host check).
@@ -177,16 +171,14 @@ impl Default for HttpConfig {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthConfig {
     /// Argon2 hash in PHC form, printed by `rtcam password`. Empty: open access, allowed on loopback only.
     pub password_hash: Secret,
 }
 
 /// A value that never reaches a log.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -209,14 +201,13 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WebRtcConfig {
     /// The one UDP port all viewers share; 0 lets the system choose.
     pub udp_port: u16,
-    /// 1..=256. One more gets an answer that says so.
+    /// One more gets an answer that says so.
     pub max_viewers: u32,
-    /// Playout delay asked of browsers, in milliseconds, 0..=40950. 0/0 shows each picture at once.
+    /// Playout delay asked of browsers, in milliseconds. 0/0 shows each picture at once.
     pub playout_delay_min_ms: u32,
     pub playout_delay_max_ms: u32,
 }
@@ -227,8 +218,7 @@ impl Default for WebRtcConfig {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     Error,
     Warn,
@@ -236,8 +226,7 @@ pub enum LogLevel {
     Debug,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     pub level: LogLevel,
 }

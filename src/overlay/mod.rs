@@ -3,6 +3,19 @@
 //! Layers touch only the rows and columns they cover, in the frame's own planes and colour. Must never convert or copy
 //! a frame. Input: config and decoded image files.
 
+mod compositor;
+mod fonts;
+mod image;
+mod logo;
+mod mat_sys;
+mod patch;
+mod place;
+mod template;
+mod text;
+
+pub use compositor::{Compositor, LAYERS};
+pub use text::{draw_text, text_width};
+
 use crate::clock::WallMicros;
 use crate::config::{LayerKind, OverlayConfig};
 use crate::error::Result;
@@ -27,5 +40,7 @@ pub trait Layer: Send {
 /// One row per kind of layer.
 pub struct LayerRow {
     pub kind: LayerKind,
+    /// For messages.
+    pub name: &'static str,
     pub open: fn(&OverlayConfig) -> Result<Box<dyn Layer>>,
 }

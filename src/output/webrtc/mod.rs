@@ -1,1 +1,220 @@
-//! The WebRTC output: all viewers over one UDP socket, driven by one media loop on the sans-IO core `rtc`.
+//! The WebRTC output: all viewers over one UDP socket, on the sans-IO core `rtc`.
+//!
+//! Two threads: the lobby answers offers and does handshakes, the media loop sends pictures. This file starts them and
+//! is the door that signalling speaks through.
+
+mod answer;
+mod demux;
+mod entry;
+mod feedback;
+mod lobby;
+mod media_loop;
+mod packetize;
+mod path;
+mod sync_channel;
+mod udp_sys;
+mod viewer;
+
+use crate::clock::Clock;
+use crate::config::WebRtcConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::output::{Answer, Offer, OfferError, ViewerDoor, ViewerId, ViewerStats};
+use crate::stream::{Stream, Wake};
+use entry::{Places, SharedRoutes, Waker};
+use lobby::{LOBBY_QUEUE, Lobby, ToLobby};
+use media_loop::{LoopCounters, MEDIA_QUEUE, MediaLoop, ToMedia};
+use rtc::peer_connection::certificate::RTCCertificate;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use udp_sys::MediaSocket;
+use viewer::Common;
+
+/// The running output.
+pub struct WebRtc {
+    next_viewer: AtomicU64,
+    places: Arc<Places>,
+    lobby: SyncSender<ToLobby>,
+    media: SyncSender<ToMedia>,
+    waker: Arc<Waker>,
+    lobby_stats: Arc<Mutex<Vec<ViewerStats>>>,
+    media_stats: Arc<Mutex<Vec<ViewerStats>>>,
+    counters: Arc<LoopCounters>,
+    address: SocketAddr,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Totals over all viewers, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SocketCounters {
+    /// Datagrams that belonged to no viewer: dropped unread.
+    pub stray_datagrams: u64,
+    pub datagrams_sent: u64,
+    pub send_calls: u64,
+    pub send_refused: u64,
+    pub lobby_full: u64,
+}
+
+impl WebRtc {
+    /// Binds the socket and starts both threads. `bind`: where HTTP listens, so that a daemon kept on loopback keeps
+    /// its media there too; unspecified means all interfaces, IPv4 and IPv6.
+    pub fn start(config: &WebRtcConfig, bind: IpAddr, stream: Arc<dyn Stream>, clock: Clock) -> Result<Arc<WebRtc>> {
+        let io = |what: String| move |cause: std::io::Error| Error::new(ErrorKind::Io, what).because(cause);
+        let socket = MediaSocket::bind(bind, config.udp_port)
+            .map_err(io(format!("webrtc: bind UDP port {} on {bind}", config.udp_port)))?;
+        let address = socket.local_addr().map_err(io("webrtc: read the socket's address".into()))?;
+        let waker = Arc::new(Waker::new().map_err(io("webrtc: create an eventfd".into()))?);
+        let (lobby, lobby_inbox) = sync_channel(LOBBY_QUEUE);
+        let (media, media_inbox) = sync_channel(MEDIA_QUEUE);
+        let places = Places::new(config.max_viewers, waker.clone());
+        let routes = SharedRoutes::default();
+        let lobby_stats = Arc::new(Mutex::new(Vec::new()));
+        let media_stats = Arc::new(Mutex::new(Vec::new()));
+        let counters = Arc::new(LoopCounters::default());
+        let lobby_loop = Lobby {
+            clock: clock.clone(),
+            common: common(config)?,
+            stream: stream.clone(),
+            routes: routes.clone(),
+            socket: socket.clone(),
+            bind,
+            inbox: lobby_inbox,
+            media: media.clone(),
+            waker: waker.clone(),
+            stats: lobby_stats.clone(),
+        };
+        let media_loop = MediaLoop {
+            clock,
+            stream,
+            routes,
+            places: places.clone(),
+            socket,
+            inbox: media_inbox,
+            lobby: lobby.clone(),
+            waker: waker.clone(),
+            stats: media_stats.clone(),
+            counters: counters.clone(),
+        };
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(run).map_err(io(format!("webrtc: start thread {name}")))
+        };
+        let threads = vec![
+            spawn("webrtc-lobby", Box::new(move || lobby_loop.run()))?,
+            spawn("webrtc-media", Box::new(move || media_loop.run()))?,
+        ];
+        Ok(Arc::new(WebRtc {
+            next_viewer: AtomicU64::new(1),
+            places,
+            lobby,
+            media,
+            waker,
+            lobby_stats,
+            media_stats,
+            counters,
+            address,
+            threads: Mutex::new(threads),
+        }))
+    }
+
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn counters(&self) -> SocketCounters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SocketCounters {
+            stray_datagrams: read(&self.counters.stray),
+            datagrams_sent: read(&self.counters.datagrams_sent),
+            send_calls: read(&self.counters.send_calls),
+            send_refused: read(&self.counters.send_refused),
+            lobby_full: read(&self.counters.lobby_full),
+        }
+    }
+
+    /// Closes all viewers and waits for the threads at most `limit`.
+    pub fn stop(&self, clock: &Clock, limit: Duration) {
+        let _ = self.lobby.try_send(ToLobby::Shutdown);
+        let _ = self.media.try_send(ToMedia::Shutdown);
+        self.waker.wake();
+        let deadline = clock.now() + limit;
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        while threads.iter().any(|thread| !thread.is_finished()) && clock.now() < deadline {
+            clock.sleep(Duration::from_millis(5));
+        }
+        threads.clear();
+    }
+}
+
+impl ViewerDoor for WebRtc {
+    fn offer(&self, offer: Offer) -> oneshot::Receiver<Result<Answer, OfferError>> {
+        let (reply, answer) = oneshot::channel();
+        let Some(place) = self.places.take() else {
+            let _ = reply.send(Err(OfferError::Full { max_viewers: self.places.max() }));
+            return answer;
+        };
+        let viewer = ViewerId(self.next_viewer.fetch_add(1, Ordering::Relaxed));
+        let message = ToLobby::Offer { viewer, offer, place, reply };
+        if let Err(refused) = self.lobby.try_send(message)
+            && let std::sync::mpsc::TrySendError::Full(ToLobby::Offer { reply, .. })
+            | std::sync::mpsc::TrySendError::Disconnected(ToLobby::Offer { reply, .. }) = refused
+        {
+            let _ = reply.send(Err(OfferError::NotReady("too many offers at once".into())));
+        }
+        answer
+    }
+
+    fn add_candidate(&self, viewer: ViewerId, candidate: String) {
+        // the lobby passes it on when the viewer is connected already
+        let _ = self.lobby.try_send(ToLobby::Candidate(viewer, candidate));
+    }
+
+    fn close(&self, viewer: ViewerId) {
+        let _ = self.lobby.try_send(ToLobby::Close(viewer));
+    }
+
+    fn viewers(&self) -> Vec<ViewerStats> {
+        let mut all = self.media_stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.extend(self.lobby_stats.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        all
+    }
+}
+
+fn common(config: &WebRtcConfig) -> Result<Common> {
+    let internal = |what: &str, cause: String| Error::new(ErrorKind::Internal, format!("webrtc: {what}: {cause}"));
+    let provider = rtc::crypto::default_provider().map_err(|e| internal("crypto provider", format!("{e:?}")))?;
+    let parameters = rcgen::CertificateParams::new(vec!["rtcam".to_string()])
+        .map_err(|e| internal("certificate parameters", e.to_string()))?;
+    let scheme = rtc::crypto::SignatureScheme::EcdsaP256Sha256;
+    let certificate = RTCCertificate::generate(provider.crypto(), scheme, parameters)
+        .map_err(|e| internal("make a certificate", e.to_string()))?;
+    let mut ssrc = [0; 4];
+    getrandom::fill(&mut ssrc).map_err(|e| internal("random source", e.to_string()))?;
+    Ok(Common {
+        certificate,
+        ssrc: u32::from_ne_bytes(ssrc) | 1,
+        playout_delay: playout_delay(config.playout_delay_min_ms, config.playout_delay_max_ms),
+    })
+}
+
+/// The extension's payload: MIN and MAX in 12 bits each, units of 10 ms.
+fn playout_delay(min_ms: u32, max_ms: u32) -> [u8; 3] {
+    let (min, max) = ((min_ms / 10).min(4095), (max_ms / 10).min(4095));
+    let [_, bytes @ ..] = (min << 12 | max).to_be_bytes();
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn playout_delay_is_two_twelve_bit_numbers_of_10_ms() {
+        assert_eq!(playout_delay(0, 0), [0, 0, 0]);
+        assert_eq!(playout_delay(100, 40_950), [0x00, 0xaf, 0xff]);
+        assert_eq!(playout_delay(99_999, 99_999), [0xff, 0xff, 0xff]);
+    }
+}

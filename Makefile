@@ -1,0 +1,39 @@
+# One front door: each target sets up what it needs first (see `make help`). Caches live outside the tree: RTCAM_CACHE,
+# by default ~/.cache/rtcam-build.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test test-rust test-browser test-qemu bench cross clean
+TARGET ?= armv7-unknown-linux-gnueabihf
+PARTS ?= fmt clippy rust browser qemu
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
+
+run: ## set up, build, start; ARGS="--config my.toml" are passed on
+	@scripts/setup.sh run
+	@. scripts/env.sh; cargo build --release --locked; exec $${CARGO_TARGET_DIR:-target}/release/rtcam run $(ARGS)
+
+test: ## set up and run every check: format, lints, unit, integration, browser, QEMU with a real V4L2 driver
+	@scripts/test.sh $(PARTS)
+
+test-rust: ## unit and integration tests, real footage included
+	@scripts/test.sh rust
+
+test-browser: ## page and signalling in node, then Chromium
+	@scripts/test.sh browser
+
+test-qemu: ## rtcam for aarch64 against vivid and an emulated USB webcam in a guest
+	@scripts/test.sh qemu
+
+bench: ## print the figures of this machine
+	@scripts/setup.sh bench
+	@. scripts/env.sh; cargo build --release --locked; $${CARGO_TARGET_DIR:-target}/release/rtcam bench; cargo bench --locked
+
+cross: ## build for a board: TARGET=armv7-unknown-linux-gnueabihf (default) or aarch64-unknown-linux-gnu, PROFILE=release|board
+	@scripts/setup.sh test
+	@scripts/cross/build.sh $(TARGET)
+
+clean: ## remove what was built in the tree (caches outside stay)
+	cargo clean
+	rm -rf artefacts tests/browser/node_modules

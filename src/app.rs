@@ -1,0 +1,329 @@
+//! Wiring: starts the parts in order, says where to look, stops them in order.
+//!
+//! Must never do a part's work. Input: a checked config, and the signals of the system. Order of start: port, signals,
+//! parts. Order of stop: HTTP says goodbye, then each part's closer, all within 3 s; a second signal ends it at once.
+
+use crate::clock::{Clock, sleep, within};
+use crate::config::{Config, SourceChoice};
+use crate::error::{Error, ErrorKind, Result};
+use crate::stream::Stream;
+use crate::stream::status::CameraState;
+use std::future::Future;
+use std::io::Write;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::process::exit;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+/// From the signal to the end of the process, whatever hangs.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+/// What HTTP and all closers may take of it.
+const SERVE_STOPS_WITHIN: Duration = Duration::from_secs(1);
+const PARTS_STOP_WITHIN: Duration = Duration::from_millis(1500);
+/// How long the start message waits for the camera.
+const CAMERA_OPENS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The running daemon, as `run_service` needs it.
+pub struct Parts {
+    pub stream: Arc<dyn Stream>,
+    /// Serves HTTP until told to stop; ends earlier only if it cannot go on.
+    pub serve: Pin<Box<dyn Future<Output = ()>>>,
+    /// Tells `serve` to stop.
+    pub stop_serving: watch::Sender<bool>,
+    /// Called one after the other once HTTP is quiet: outputs first, the pipeline last.
+    pub closers: Vec<Closer>,
+}
+
+/// Closes one part; may block, on a thread of its own.
+pub struct Closer {
+    pub name: &'static str,
+    pub close: Box<dyn FnOnce() + Send>,
+}
+
+/// The daemon, until a signal or a failure ends it.
+pub fn run(config: Config) -> Result<()> {
+    let runtime = new_runtime()?;
+    let outcome = runtime.block_on(async {
+        let clock = Clock::system();
+        let listener = bind(config.http.listen).await?;
+        let address = listener.local_addr().map_err(|error| internal("read our own address").because(error))?;
+        let stop = watch_signals()?;
+        let parts = start_parts(&config, &clock, listener)?;
+        say_where(address);
+        let source = config.camera.source;
+        let stream = parts.stream.clone();
+        tokio::spawn(async move { say_what_is_shown(source, stream).await });
+        run_service(parts, stop, &clock).await
+    });
+    // a thread that hangs in a driver must not keep us here
+    runtime.shutdown_background();
+    outcome
+}
+
+fn new_runtime() -> Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| internal("start the runtime").because(error))
+}
+
+fn internal(what: &str) -> Error {
+    Error::new(ErrorKind::Internal, what)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let (kind, hint) = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                (ErrorKind::Busy, "; another program has this port: stop it, or set another http.listen")
+            }
+            std::io::ErrorKind::AddrNotAvailable => {
+                (ErrorKind::NotFound, "; this machine has no such address: set another http.listen")
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                (ErrorKind::Denied, "; ports below 1024 need a permission: set another http.listen")
+            }
+            _ => (ErrorKind::Io, ""),
+        };
+        Error::new(kind, format!("listen on {address}: {error}{hint}"))
+    })
+}
+
+/// Makes the parts, in the order they need each other: compositor, pipeline, WebRTC output, HTTP.
+fn start_parts(_config: &Config, _clock: &Clock, _listener: TcpListener) -> Result<Parts> {
+    Err(Error::new(ErrorKind::Unsupported, "start: this build has no pipeline"))
+}
+
+/// Serves until `stop` or a failure, then closes the parts in order. Ok means: stopped because asked to.
+pub async fn run_service(parts: Parts, stop: oneshot::Receiver<&'static str>, clock: &Clock) -> Result<()> {
+    let Parts { mut serve, stop_serving, closers, stream: _ } = parts;
+    let asked = tokio::select! {
+        () = &mut serve => Err(internal("HTTP ended by itself")),
+        name = stop => Ok(name.unwrap_or("the signal watcher ended")),
+    };
+    if let Ok(name) = &asked {
+        info!("stopping: {name}");
+        // no receiver: serve has ended already
+        let _ = stop_serving.send(true);
+        if within(SERVE_STOPS_WITHIN, serve).await.is_none() {
+            warn!("stop HTTP: not done within {SERVE_STOPS_WITHIN:?}; going on without it");
+        }
+    }
+    close_all(closers, clock).await;
+    asked.map(|_| ())
+}
+
+async fn close_all(closers: Vec<Closer>, clock: &Clock) {
+    let end = clock.now() + PARTS_STOP_WITHIN;
+    for Closer { name, close } in closers {
+        let done = tokio::task::spawn_blocking(close);
+        if within(end.since(clock.now()), done).await.is_none() {
+            warn!("stop {name}: not done in time; going on without it");
+        }
+    }
+}
+
+/// Watches SIGTERM and SIGINT on a thread of its own, so that a stuck daemon still stops. The receiver hears of the
+/// first signal; a second one, or 3 s, ends the process.
+fn watch_signals() -> Result<oneshot::Receiver<&'static str>> {
+    let runtime = new_runtime()?;
+    let listen = |kind| {
+        let _context = runtime.enter();
+        signal(kind).map_err(|error| internal("listen for signals").because(error))
+    };
+    let mut signals = [
+        ("SIGTERM", SignalKind::terminate(), listen(SignalKind::terminate())?),
+        ("SIGINT", SignalKind::interrupt(), listen(SignalKind::interrupt())?),
+    ];
+    let (tell, told) = oneshot::channel();
+    let watch = move || {
+        runtime.block_on(async {
+            let (name, _) = next_signal(&mut signals).await;
+            // nobody listens: the daemon is ending already
+            let _ = tell.send(name);
+            match within(STOP_WITHIN, next_signal(&mut signals)).await {
+                Some((name, number)) => {
+                    warn!("stopping at once: second signal, {name}");
+                    exit(128 + number);
+                }
+                None => {
+                    warn!("not stopped within {STOP_WITHIN:?}: ending the process");
+                    exit(1);
+                }
+            }
+        });
+    };
+    let thread = std::thread::Builder::new().name("signals".into()).spawn(watch);
+    thread.map_err(|error| internal("start the signal watcher").because(error))?;
+    Ok(told)
+}
+
+async fn next_signal(signals: &mut [(&'static str, SignalKind, Signal); 2]) -> (&'static str, i32) {
+    let [(terminate, terminate_kind, terminated), (interrupt, interrupt_kind, interrupted)] = signals;
+    tokio::select! {
+        _ = terminated.recv() => (*terminate, terminate_kind.as_raw_value()),
+        _ = interrupted.recv() => (*interrupt, interrupt_kind.as_raw_value()),
+    }
+}
+
+fn say_where(address: SocketAddr) {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        warn!("list the network interfaces: {error}; showing no addresses");
+        Vec::new()
+    });
+    let ours: Vec<IpAddr> = interfaces.iter().map(|interface| interface.ip()).collect();
+    for url in urls(address, &ours) {
+        say(&format!("open {url} in a browser"));
+    }
+}
+
+/// To the user, whatever the log level. A closed stdout is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "rtcam: {line}");
+}
+
+/// Where a browser reaches us, the likeliest first.
+fn urls(listen: SocketAddr, ours: &[IpAddr]) -> Vec<String> {
+    let url = |ip: IpAddr| format!("http://{}/", SocketAddr::new(ip, listen.port()));
+    if !listen.ip().is_unspecified() {
+        return vec![url(listen.ip())];
+    }
+    // [::] takes IPv4 as well; browsers cannot open link-local IPv6 addresses
+    let reachable = |ip: &&IpAddr| match ip {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => listen.is_ipv6() && !is_link_local(v6),
+    };
+    let mut found: Vec<IpAddr> = ours.iter().filter(reachable).copied().collect();
+    found.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    found.dedup();
+    found.into_iter().map(url).collect()
+}
+
+fn is_link_local(ip: &Ipv6Addr) -> bool {
+    ip.segments()[0] & 0xffc0 == 0xfe80
+}
+
+/// Tells once whether there is a camera; what happens to it later is in the log.
+async fn say_what_is_shown(choice: SourceChoice, stream: Arc<dyn Stream>) {
+    let step = Duration::from_millis(100);
+    for _ in 0..CAMERA_OPENS_WITHIN.as_millis() / step.as_millis() {
+        let status = stream.status();
+        match (status.camera, status.source) {
+            (CameraState::Live, Some(source)) if choice == SourceChoice::Auto && source.wire_format == "pattern" => {
+                return say("no camera found: showing the moving pattern; `rtcam cameras` lists what is there");
+            }
+            (CameraState::Live, Some(source)) => {
+                let rate = source.rate.map_or("rate unknown".into(), |rate| rate.to_string());
+                return say(&format!("showing {} ({}, {rate})", source.name, source.wire_format));
+            }
+            (CameraState::Away { detail, .. }, _) => return say(&format!("no picture yet: {detail}; trying again")),
+            _ => sleep(step).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::Subscription;
+    use crate::stream::Wake;
+    use crate::stream::status::StreamStatus;
+    use std::sync::Mutex;
+
+    struct NoStream;
+
+    impl Stream for NoStream {
+        fn subscribe(&self, _waker: Arc<dyn Wake>) -> Box<dyn Subscription> {
+            unreachable!("nobody subscribes here")
+        }
+        fn profile_level_id(&self) -> [u8; 3] {
+            [0x42, 0xe0, 0x1f]
+        }
+        fn status(&self) -> StreamStatus {
+            unreachable!("nobody asks here")
+        }
+    }
+
+    type Diary = Arc<Mutex<Vec<&'static str>>>;
+
+    fn note(diary: &Diary, what: &'static str) {
+        diary.lock().expect("no test thread panics with it").push(what);
+    }
+
+    fn parts(diary: &Diary, serve: impl FnOnce(watch::Receiver<bool>) -> Pin<Box<dyn Future<Output = ()>>>) -> Parts {
+        let (stop_serving, stopped) = watch::channel(false);
+        let closer = |name: &'static str| {
+            let diary = diary.clone();
+            Closer { name, close: Box::new(move || note(&diary, name)) }
+        };
+        Parts {
+            stream: Arc::new(NoStream),
+            serve: serve(stopped),
+            stop_serving,
+            closers: vec![closer("webrtc"), closer("pipeline")],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_signal_stops_http_first_and_the_pipeline_last() {
+        let diary = Diary::default();
+        let in_serve = diary.clone();
+        let parts = parts(&diary, |mut stopped| {
+            Box::pin(async move {
+                stopped.changed().await.expect("the sender lives until it has told");
+                note(&in_serve, "http");
+            })
+        });
+        let (tell, told) = oneshot::channel();
+        tell.send("SIGTERM").expect("the receiver is here");
+        run_service(parts, told, &Clock::system()).await.expect("stopped because asked to");
+        assert_eq!(*diary.lock().expect("not poisoned"), ["http", "webrtc", "pipeline"]);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_gives_up_is_a_failure_and_the_parts_are_closed() {
+        let diary = Diary::default();
+        let parts = parts(&diary, |_| Box::pin(async {}));
+        let (_tell, told) = oneshot::channel();
+        let error = run_service(parts, told, &Clock::system()).await.expect_err("it failed");
+        assert_eq!(error.to_string(), "HTTP ended by itself");
+        assert_eq!(*diary.lock().expect("not poisoned"), ["webrtc", "pipeline"]);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_stop_is_left_behind() {
+        let diary = Diary::default();
+        let parts = parts(&diary, |_| Box::pin(std::future::pending()));
+        let (tell, told) = oneshot::channel();
+        tell.send("SIGTERM").expect("the receiver is here");
+        run_service(parts, told, &Clock::system()).await.expect("stopped because asked to");
+        assert_eq!(*diary.lock().expect("not poisoned"), ["webrtc", "pipeline"]);
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_the_way_out() {
+        let taken = bind("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
+        let address = taken.local_addr().expect("bound");
+        let error = bind(address).await.expect_err("taken");
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        let text = error.to_string();
+        assert!(text.contains(&address.to_string()) && text.contains("http.listen"), "{text}");
+    }
+
+    #[test]
+    fn urls_are_those_a_browser_can_open() {
+        let ours: Vec<IpAddr> = ["127.0.0.1", "::1", "fe80::2", "192.168.1.7", "2001:db8::7"]
+            .map(|ip| ip.parse().expect("an address"))
+            .into();
+        let urls = |listen: &str| urls(listen.parse().expect("an address"), &ours);
+        assert_eq!(urls("127.0.0.1:8080"), ["http://127.0.0.1:8080/"]);
+        assert_eq!(urls("0.0.0.0:8080"), ["http://192.168.1.7:8080/", "http://127.0.0.1:8080/"]);
+        assert_eq!(
+            urls("[::]:80"),
+            ["http://192.168.1.7:80/", "http://[2001:db8::7]:80/", "http://127.0.0.1:80/", "http://[::1]:80/"]
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! The `pattern` source: a moving test picture for machines without a camera, and for measuring latency.
+//!
+//! Owns the pacing of its pictures; how they look is in `pattern_scene.rs`. The background is drawn once, a picture
+//! is one copy of it plus a few small moving shapes. Input: config and the clock.
+
+use crate::capture::pace::Pacer;
+use crate::capture::pattern_scene::Scene;
+use crate::capture::{Fault, Grab, Source, SourceInfo, Want};
+use crate::clock::Clock;
+use crate::config::CameraConfig;
+use crate::media::frame::{BufferPool, Colour, Frame, Layout, Matrix, PictureFormat, Range};
+use crate::media::timecode;
+use crate::units::{FrameRate, Size};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One being filled, one waiting for the encoder, one inside it, one to spare.
+const POOLED_FRAMES: usize = 4;
+
+pub fn open(config: &CameraConfig, clock: &Clock) -> Result<Box<dyn Source>, Fault> {
+    Ok(Box::new(Pattern::new(config, clock)))
+}
+
+struct Pattern {
+    info: SourceInfo,
+    clock: Clock,
+    pacer: Pacer,
+    scene: Scene,
+    pool: Arc<BufferPool>,
+    timecode: bool,
+    dropped: u64,
+}
+
+impl Pattern {
+    fn new(config: &CameraConfig, clock: &Clock) -> Pattern {
+        let size = Size { width: config.width.max(16) & !1, height: config.height.max(16) & !1 };
+        let colour = Colour { matrix: Matrix::Bt601, range: Range::Limited };
+        let picture = PictureFormat::packed(Layout::I420, size, colour);
+        let rate = FrameRate::per_second(config.fps.max(1));
+        let info = SourceInfo { name: "test pattern".into(), wire_format: "pattern".into(), picture, rate: Some(rate) };
+        Pattern {
+            info,
+            clock: clock.clone(),
+            pacer: Pacer::new(clock, rate),
+            scene: Scene::new(picture),
+            pool: BufferPool::new(POOLED_FRAMES, picture.buffer_len()),
+            timecode: config.timecode,
+            dropped: 0,
+        }
+    }
+
+    fn stamp(&self, frame: &mut Frame) {
+        let strides = frame.format.strides;
+        let [y, u, v] = frame.planes_mut();
+        // the row is told by its low 32 bits of unix milliseconds
+        let ms = (self.clock.wall().0 / 1000) as u32;
+        if timecode::draw(y, strides[0], ms) {
+            for (chroma, stride) in [(u, strides[1]), (v, strides[2])] {
+                for row in chroma.chunks_mut(stride).take(timecode::BLOCK / 2) {
+                    row[..timecode::WIDTH / 2].fill(128);
+                }
+            }
+        }
+    }
+}
+
+impl Source for Pattern {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn grab(&mut self, want: Want, timeout: Duration) -> Result<Grab, Fault> {
+        let Some(slot) = self.pacer.wait(timeout) else {
+            return Ok(Grab::Nothing);
+        };
+        self.dropped += slot.skipped;
+        if want == Want::Heartbeat {
+            return Ok(Grab::Passed);
+        }
+        let Some(buffer) = self.pool.take() else {
+            self.dropped += 1;
+            return Ok(Grab::Passed);
+        };
+        let mut frame = Frame::pooled(self.info.picture, self.clock.now(), slot.number, buffer);
+        self.scene.draw(&mut frame, slot.number, self.info.rate.map_or(30.0, FrameRate::as_f64));
+        if self.timecode {
+            frame.captured_at = self.clock.now();
+            self.stamp(&mut frame);
+        }
+        Ok(Grab::Frame(frame))
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(1);
+
+    fn config(width: u32, height: u32, timecode: bool) -> CameraConfig {
+        CameraConfig { width, height, timecode, ..CameraConfig::default() }
+    }
+
+    fn picture(source: &mut dyn Source) -> Frame {
+        match source.grab(Want::Picture, LONG) {
+            Ok(Grab::Frame(frame)) => frame,
+            _ => panic!("the pattern always has a picture when its slot is due"),
+        }
+    }
+
+    #[test]
+    fn the_timecode_row_carries_the_wall_time_of_capture_on_neutral_chroma() {
+        let (clock, _) = Clock::test();
+        let mut source = open(&config(1280, 720, true), &clock).unwrap();
+        let frame = picture(source.as_mut());
+        let ms = (clock.wall().0 / 1000) as u32;
+        assert_eq!(timecode::read(frame.planes()[0], 1280), Some(ms));
+        assert_eq!(frame.captured_at, clock.now());
+        for plane in &frame.planes()[1..] {
+            assert!(plane.chunks(640).take(8).all(|row| row[..320].iter().all(|&c| c == 128)));
+        }
+    }
+
+    #[test]
+    fn without_timecode_no_row_is_drawn() {
+        let (clock, _) = Clock::test();
+        let mut source = open(&config(640, 480, false), &clock).unwrap();
+        assert_eq!(timecode::read(picture(source.as_mut()).planes()[0], 640), None);
+    }
+
+    #[test]
+    fn two_pictures_differ_and_stay_in_the_limited_range() {
+        let (clock, _) = Clock::test();
+        for (width, height) in [(640, 480), (16, 16), (322, 18), (16, 400), (1920, 1080)] {
+            let mut source = open(&config(width, height, false), &clock).unwrap();
+            let first = picture(source.as_mut());
+            for _ in 0..5 {
+                drop(picture(source.as_mut()));
+            }
+            let later = picture(source.as_mut());
+            assert_ne!(first.planes()[0], later.planes()[0], "{width}x{height}");
+            assert!(later.planes()[0].iter().all(|&y| (16..=235).contains(&y)));
+            assert!(later.planes()[1].iter().all(|&u| (16..=240).contains(&u)));
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_draws_nothing_and_lent_pictures_are_never_drawn_over() {
+        let (clock, _) = Clock::test();
+        let mut source = open(&config(64, 48, false), &clock).unwrap();
+        assert!(matches!(source.grab(Want::Heartbeat, LONG), Ok(Grab::Passed)));
+        let held: Vec<Frame> = (0..POOLED_FRAMES).map(|_| picture(source.as_mut())).collect();
+        assert!(matches!(source.grab(Want::Picture, LONG), Ok(Grab::Passed)));
+        assert_eq!(source.dropped(), 1);
+        drop(held);
+        assert_eq!(picture(source.as_mut()).sequence, 6);
+    }
+
+    /// CPU time, not elapsed time: holds on a busy machine. The real figure is in `make bench`.
+    #[test]
+    fn a_vga_picture_costs_far_less_than_its_encoding() {
+        let (clock, _) = Clock::test();
+        let mut source = open(&config(640, 480, true), &clock).unwrap();
+        drop(picture(source.as_mut()));
+        let before = crate::clock::thread_cpu();
+        for _ in 0..100 {
+            drop(picture(source.as_mut()));
+        }
+        let each = (crate::clock::thread_cpu() - before) / 100;
+        assert!(each < Duration::from_millis(5), "{each:?}");
+    }
+}

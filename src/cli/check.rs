@@ -1,0 +1,57 @@
+//! `rtcam check`: is the config good, and what would it do? Starts nothing, opens no device.
+
+use super::ConfigArguments;
+use crate::config::{Config, SourceChoice};
+use crate::error::{Error, ErrorKind, Result};
+use std::io::Write;
+
+pub fn run(arguments: &ConfigArguments) -> Result<()> {
+    let file = arguments.file();
+    let config = arguments.load()?;
+    let name = file.map_or_else(|| "built-in defaults".into(), |path| path.display().to_string());
+    writeln!(std::io::stdout(), "{name}: fine\n{}", summary(&config))
+        .map_err(|error| Error::new(ErrorKind::Io, "write to stdout").because(error))
+}
+
+/// What this config would do, on one line.
+fn summary(config: &Config) -> String {
+    let camera = &config.camera;
+    let source = match camera.source {
+        SourceChoice::Auto if camera.device == "auto" => "the first camera, or the pattern without one".into(),
+        SourceChoice::Auto => format!("camera {}, or the pattern without it", camera.device),
+        SourceChoice::V4l2 if camera.device == "auto" => "the first camera".into(),
+        SourceChoice::V4l2 => format!("camera {}", camera.device),
+        SourceChoice::Pattern => "the pattern".into(),
+        SourceChoice::File => camera.file.display().to_string(),
+    };
+    let layers = match config.overlays.len() {
+        0 => "no overlay".into(),
+        1 => "1 overlay".into(),
+        many => format!("{many} overlays"),
+    };
+    let access = if config.auth.password_hash.is_empty() { "open on this machine only" } else { "with a password" };
+    format!(
+        "shows {source} at {} and {} fps with {layers}, as H.264 at {} to at most {} viewers, on http://{} ({access}) and UDP port {}",
+        camera.size(),
+        camera.fps,
+        config.encoder.bitrate_kbps,
+        config.webrtc.max_viewers,
+        config.http.listen,
+        config.webrtc.udp_port,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_source_size_rate_and_address() {
+        let summary = summary(&Config::default());
+        for part in
+            ["first camera", "640x480", "30 fps", "no overlay", "1500 kbit/s", "127.0.0.1:8080", "this machine only"]
+        {
+            assert!(summary.contains(part), "{part} is missing in: {summary}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The rules between keys, and the files a config names.
+//!
+//! Must never open a device or a socket. Input: a config whose single values have all been looked at.
+
+use super::parse::Notes;
+use super::{Config, LayerKind, SourceChoice};
+use std::path::Path;
+
+pub fn check(config: &Config, notes: &mut Notes) {
+    check_access(config, notes);
+    check_camera(config, notes);
+    check_overlays(config, notes);
+    check_webrtc(config, notes);
+}
+
+fn check_access(config: &Config, notes: &mut Notes) {
+    let listen = config.http.listen;
+    if !listen.ip().to_canonical().is_loopback() && config.auth.password_hash.is_empty() {
+        notes.about(
+            "http.listen",
+            "without a password anybody on the network could watch; run `rtcam password` and put the line it prints \
+             under [auth], or listen on 127.0.0.1",
+        );
+    }
+}
+
+fn check_camera(config: &Config, notes: &mut Notes) {
+    if config.camera.source != SourceChoice::File {
+        return;
+    }
+    if config.camera.file.as_os_str().is_empty() {
+        notes.about("camera.source", "needs camera.file as well: the path of a Y4M file");
+    } else {
+        check_file("camera.file", &config.camera.file, notes);
+    }
+}
+
+fn check_overlays(config: &Config, notes: &mut Notes) {
+    for (number, layer) in config.overlays.iter().enumerate() {
+        let key = |name: &str| format!("overlay.{number}.{name}");
+        match layer.kind {
+            LayerKind::Logo => check_file(&key("file"), &layer.file, notes),
+            LayerKind::Text => check_file(&key("font"), &layer.font, notes),
+        }
+        match (layer.x, layer.y) {
+            (Some(_), None) => notes.about(&key("x"), "needs y as well: both together replace corner"),
+            (None, Some(_)) => notes.about(&key("y"), "needs x as well: both together replace corner"),
+            _ => {}
+        }
+    }
+}
+
+fn check_webrtc(config: &Config, notes: &mut Notes) {
+    if config.webrtc.playout_delay_min_ms > config.webrtc.playout_delay_max_ms {
+        let key = if notes.was_set("webrtc.playout_delay_max_ms") { "max" } else { "min" };
+        notes.about(
+            &format!("webrtc.playout_delay_{key}_ms"),
+            "playout_delay_max_ms must not be below playout_delay_min_ms",
+        );
+    }
+}
+
+/// Empty means the built-in one.
+fn check_file(key: &str, path: &Path, notes: &mut Notes) {
+    if path.as_os_str().is_empty() {
+        return;
+    }
+    match std::fs::metadata(path) {
+        Err(error) => notes.about(key, &format!("cannot use this file: {error}")),
+        Ok(found) if !found.is_file() => notes.about(key, "this is not a file"),
+        Ok(_) => {
+            if let Err(error) = std::fs::File::open(path) {
+                notes.about(key, &format!("cannot use this file: {error}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Every key of the config file: its name, its range or form, and where its value goes. One row per key.
+//!
+//! Must never hold a default (those are in `mod.rs`). Input: `parse.rs` looks the rows up. The words of a rule serve
+//! the error messages and are compared with the comments of `rtcam.example.toml`.
+
+use super::{Config, Corner, LayerKind, LogLevel, OverlayConfig, Secret, SourceChoice, Tone};
+use crate::units::KbitPerSec;
+use argon2::password_hash::phc::PasswordHash;
+use std::path::PathBuf;
+
+pub struct Section {
+    pub name: &'static str,
+    pub keys: &'static [Key<Config>],
+}
+
+pub struct Key<T: 'static> {
+    pub name: &'static str,
+    pub rule: Rule<T>,
+}
+
+/// What a value must be. Text setters answer whether they took the value.
+pub enum Rule<T: 'static> {
+    Whole {
+        min: i64,
+        max: i64,
+        even: bool,
+        set: fn(&mut T, i64),
+    },
+    Fraction {
+        min: f32,
+        max: f32,
+        set: fn(&mut T, f32),
+    },
+    Flag(fn(&mut T, bool)),
+    OneOf(&'static [Named<T>]),
+    Text {
+        form: &'static str,
+        set: fn(&mut T, &str) -> bool,
+    },
+    /// As `Text`, but the value is never shown.
+    Secret {
+        form: &'static str,
+        set: fn(&mut T, &str) -> bool,
+    },
+    Texts {
+        form: &'static str,
+        clear: fn(&mut T),
+        add: fn(&mut T, &str) -> bool,
+    },
+}
+
+/// A word and what it sets.
+pub type Named<T> = (&'static str, fn(&mut T));
+
+impl<T> Rule<T> {
+    /// The kind of value, for a value of the wrong type.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Rule::Whole { .. } => "a whole number",
+            Rule::Fraction { .. } => "a number",
+            Rule::Flag(_) => "true or false",
+            Rule::OneOf(_) | Rule::Text { .. } | Rule::Secret { .. } => "text in quotes",
+            Rule::Texts { .. } => "a list of texts such as [\"a\", \"b\"]",
+        }
+    }
+
+    /// What is allowed: a range, the words, or the form.
+    pub fn allowed(&self) -> String {
+        match self {
+            Rule::Whole { min, max, even, .. } => format!("{min}..={max}{}", if *even { ", even" } else { "" }),
+            Rule::Fraction { min, max, .. } => format!("{min:?}..={max:?}"),
+            Rule::Flag(_) => "true or false".into(),
+            Rule::OneOf(words) => {
+                let quoted: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+                quoted.join(", ")
+            }
+            Rule::Text { form, .. } | Rule::Secret { form, .. } | Rule::Texts { form, .. } => (*form).into(),
+        }
+    }
+}
+
+const fn whole<T>(name: &'static str, min: i64, max: i64, set: fn(&mut T, i64)) -> Key<T> {
+    Key { name, rule: Rule::Whole { min, max, even: false, set } }
+}
+
+const fn even<T>(name: &'static str, min: i64, max: i64, set: fn(&mut T, i64)) -> Key<T> {
+    Key { name, rule: Rule::Whole { min, max, even: true, set } }
+}
+
+const fn fraction<T>(name: &'static str, min: f32, max: f32, set: fn(&mut T, f32)) -> Key<T> {
+    Key { name, rule: Rule::Fraction { min, max, set } }
+}
+
+const fn flag<T>(name: &'static str, set: fn(&mut T, bool)) -> Key<T> {
+    Key { name, rule: Rule::Flag(set) }
+}
+
+const fn one_of<T>(name: &'static str, words: &'static [Named<T>]) -> Key<T> {
+    Key { name, rule: Rule::OneOf(words) }
+}
+
+const fn text<T>(name: &'static str, form: &'static str, set: fn(&mut T, &str) -> bool) -> Key<T> {
+    Key { name, rule: Rule::Text { form, set } }
+}
+
+/// In the order of `rtcam.example.toml`.
+pub static SECTIONS: &[Section] = &[
+    Section { name: "camera", keys: CAMERA },
+    Section { name: "encoder", keys: ENCODER },
+    Section { name: "http", keys: HTTP },
+    Section { name: "auth", keys: AUTH },
+    Section { name: "webrtc", keys: WEBRTC },
+    Section { name: "log", keys: LOG },
+];
+
+static CAMERA: &[Key<Config>] = &[
+    one_of(
+        "source",
+        &[
+            ("auto", |c| c.camera.source = SourceChoice::Auto),
+            ("v4l2", |c| c.camera.source = SourceChoice::V4l2),
+            ("pattern", |c| c.camera.source = SourceChoice::Pattern),
+            ("file", |c| c.camera.source = SourceChoice::File),
+        ],
+    ),
+    text("device", r#""auto", a path such as "/dev/video0", "name:rkispp_scale0" or "usb:046d:0825""#, |c, v| {
+        c.camera.device = v.into();
+        is_device(v)
+    }),
+    even("width", 16, 4096, |c, v| c.camera.width = v as u32),
+    even("height", 16, 4096, |c, v| c.camera.height = v as u32),
+    whole("fps", 1, 240, |c, v| c.camera.fps = v as u32),
+    text("format", r#""auto" or a V4L2 FourCC such as "NV12", "YUYV" or "MJPG""#, |c, v| {
+        c.camera.format = v.into();
+        is_pixel_format(v)
+    }),
+    text("file", "a path", |c, v| put_path(&mut c.camera.file, v)),
+    flag("timecode", |c, v| c.camera.timecode = v),
+];
+
+/// The keys of one `[[overlay]]`.
+pub static OVERLAY: &[Key<OverlayConfig>] = &[
+    one_of("type", &[("logo", |o| o.kind = LayerKind::Logo), ("text", |o| o.kind = LayerKind::Text)]),
+    text("file", "a path", |o, v| put_path(&mut o.file, v)),
+    text("text", "text of at most 512 bytes without control characters", |o, v| {
+        o.text = v.into();
+        v.len() <= 512 && !v.chars().any(char::is_control)
+    }),
+    text("font", "a path", |o, v| put_path(&mut o.font, v)),
+    whole("size", 8, 400, |o, v| o.size = v as u32),
+    text("colour", r##"six hexadecimal digits such as "#ffffff""##, |o, v| {
+        o.colour = v.into();
+        v.strip_prefix('#').is_some_and(|digits| is_hex(digits, 6))
+    }),
+    fraction("background", 0.0, 1.0, |o, v| o.background = v),
+    one_of(
+        "corner",
+        &[
+            ("top-left", |o| o.corner = Corner::TopLeft),
+            ("top-right", |o| o.corner = Corner::TopRight),
+            ("bottom-left", |o| o.corner = Corner::BottomLeft),
+            ("bottom-right", |o| o.corner = Corner::BottomRight),
+        ],
+    ),
+    whole("margin", 0, 4096, |o, v| o.margin = v as u32),
+    whole("x", -4096, 4096, |o, v| o.x = Some(v as i32)),
+    whole("y", -4096, 4096, |o, v| o.y = Some(v as i32)),
+    fraction("scale", 0.05, 20.0, |o, v| o.scale = v),
+    fraction("opacity", 0.0, 1.0, |o, v| o.opacity = v),
+    one_of("tone", &[("colour", |o| o.tone = Tone::Colour), ("grey", |o| o.tone = Tone::Grey)]),
+];
+
+static ENCODER: &[Key<Config>] = &[
+    text("backend", r#""auto" or the name of an encoder such as "openh264""#, |c, v| {
+        c.encoder.backend = v.into();
+        !v.is_empty() && v.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    }),
+    whole("bitrate_kbps", 100, 50_000, |c, v| c.encoder.bitrate_kbps = KbitPerSec(v as u32)),
+    whole("key_interval_s", 1, 3600, |c, v| c.encoder.key_interval_s = v as u32),
+];
+
+static HTTP: &[Key<Config>] = &[
+    text("listen", r#"an address and a port such as "127.0.0.1:8080", "0.0.0.0:8080" or "[::]:8080""#, |c, v| {
+        v.parse().map(|address| c.http.listen = address).is_ok()
+    }),
+    Key {
+        name: "names",
+        rule: Rule::Texts {
+            form: r#"names as "host" or "host:port", without http://"#,
+            clear: |c| c.http.names.clear(),
+            add: |c, v| {
+                c.http.names.push(v.into());
+                is_host(v)
+            },
+        },
+    },
+];
+
+static AUTH: &[Key<Config>] = &[Key {
+    name: "password_hash",
+    rule: Rule::Secret {
+        form: "the line that `rtcam password` prints (an Argon2 hash), not the password itself",
+        set: |c, v| {
+            c.auth.password_hash = Secret::new(v);
+            v.is_empty() || is_password_hash(v)
+        },
+    },
+}];
+
+static WEBRTC: &[Key<Config>] = &[
+    whole("udp_port", 0, 65_535, |c, v| c.webrtc.udp_port = v as u16),
+    whole("max_viewers", 1, 256, |c, v| c.webrtc.max_viewers = v as u32),
+    whole("playout_delay_min_ms", 0, 40_950, |c, v| c.webrtc.playout_delay_min_ms = v as u32),
+    whole("playout_delay_max_ms", 0, 40_950, |c, v| c.webrtc.playout_delay_max_ms = v as u32),
+];
+
+static LOG: &[Key<Config>] = &[one_of(
+    "level",
+    &[
+        ("error", |c| c.log.level = LogLevel::Error),
+        ("warn", |c| c.log.level = LogLevel::Warn),
+        ("info", |c| c.log.level = LogLevel::Info),
+        ("debug", |c| c.log.level = LogLevel::Debug),
+    ],
+)];
+
+fn put_path(place: &mut PathBuf, value: &str) -> bool {
+    *place = value.into();
+    !value.contains('\0')
+}
+
+fn is_hex(digits: &str, count: usize) -> bool {
+    digits.len() == count && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn is_device(value: &str) -> bool {
+    match value.split_once(':') {
+        Some(("name", name)) => !name.is_empty(),
+        Some(("usb", ids)) => {
+            ids.split_once(':').is_some_and(|(vendor, product)| is_hex(vendor, 4) && is_hex(product, 4))
+        }
+        // a path may hold colons: /dev/v4l/by-path/platform-xhci:0
+        _ => value == "auto" || value.len() > 1 && value.starts_with('/') && !value.contains('\0'),
+    }
+}
+
+fn is_pixel_format(value: &str) -> bool {
+    value == "auto"
+        || value.len() == 4 && value.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')
+}
+
+/// `host`, `host:port`, `[v6]` or `[v6]:port`, as in a Host header.
+fn is_host(value: &str) -> bool {
+    let (host, port) = match value.rfind(':') {
+        Some(colon) if !value[colon..].contains(']') => (&value[..colon], Some(&value[colon + 1..])),
+        _ => (value, None),
+    };
+    let host_is_fine = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(literal) => literal.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.len() <= 253
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        }
+    };
+    host_is_fine && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+fn is_password_hash(value: &str) -> bool {
+    PasswordHash::new(value).is_ok_and(|hash| {
+        hash.algorithm.as_str().starts_with("argon2")
+            && hash.salt.is_some()
+            && hash.hash.is_some()
+            && argon2::Params::try_from(&hash).is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_named_by_path_name_or_usb_id() {
+        for good in ["auto", "/dev/video0", "name:HD Webcam: one", "usb:046d:0825", "/dev/v4l/by-path/a:1"] {
+            assert!(is_device(good), "{good}");
+        }
+        for bad in ["", "video0", "/", "name:", "usb:46d:0825", "usb:046d", "usb:046g:0825", "Auto"] {
+            assert!(!is_device(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_hosts_with_or_without_a_port() {
+        for good in ["cam", "cam.local", "cam.local:80", "10.0.0.2:8080", "[fe80::1]", "[::1]:8080"] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in ["", "http://cam", "cam/", "cam:", "cam:99999", ":80", "[cam]", "[::1]x", "a b"] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_a_whole_argon2_hash_is_a_password_hash() {
+        let good = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        assert!(is_password_hash(good));
+        let no_hash = good.rsplit_once('$').expect("the hash is the last part").0;
+        let other = good.replace("argon2id", "scrypt");
+        for bad in ["hunter2", no_hash, &other, &good[1..], &good.replace("m=65536", "m=1")] {
+            assert!(!is_password_hash(bad), "{bad}");
+        }
+    }
+
+    const EXAMPLE: &str = include_str!("../../rtcam.example.toml");
+
+    /// The example with its commented-out settings (`#key`, without a blank) made real.
+    fn whole_example() -> String {
+        let open = |line: &str| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        };
+        EXAMPLE.lines().map(open).collect()
+    }
+
+    /// What the comment above a key says, on one line; None when the key is not in that section.
+    fn comment_of(text: &str, section: &str, key: &str) -> Option<String> {
+        let (mut inside, mut comment, mut found) = (false, Vec::new(), None);
+        for line in text.lines() {
+            if let Some(words) = line.strip_prefix("# ") {
+                comment.push(words);
+                continue;
+            }
+            if line.starts_with('[') {
+                inside = line.trim_matches(['[', ']']) == section;
+            } else if inside && line.split(" = ").next() == Some(key) {
+                found = found.or_else(|| Some(comment.join(" ")));
+            }
+            comment.clear();
+        }
+        found
+    }
+
+    fn check_comments<T>(section: &str, keys: &[Key<T>]) {
+        let text = whole_example();
+        for key in keys {
+            let comment = comment_of(&text, section, key.name)
+                .unwrap_or_else(|| panic!("{section}.{}: not in the example", key.name));
+            let allowed = key.rule.allowed();
+            assert!(comment.contains(&allowed), "{section}.{}: the comment lacks {allowed:?}: {comment}", key.name);
+        }
+    }
+
+    #[test]
+    fn the_example_is_the_defaults() {
+        let config = crate::config::parse("rtcam.example.toml", EXAMPLE, &[]).expect("the example is good");
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn the_example_has_every_key_and_says_what_is_allowed() {
+        for section in SECTIONS {
+            check_comments(section.name, section.keys);
+        }
+        check_comments("overlay", OVERLAY);
+    }
+
+    #[test]
+    fn the_overlay_examples_are_the_defaults_too() {
+        let config = crate::config::parse("rtcam.example.toml", &whole_example(), &[]).expect("the example is good");
+        let logo = OverlayConfig { x: Some(16), y: Some(16), ..OverlayConfig::default() };
+        let text = OverlayConfig { kind: LayerKind::Text, ..OverlayConfig::default() };
+        assert_eq!(config.overlays, [logo, text]);
+    }
+}

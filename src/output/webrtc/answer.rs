@@ -1,0 +1,143 @@
+//! The two ends of a negotiation that are plain text work: is this offer one we can serve, and does our answer say
+//! what our stream is.
+//!
+//! Pure. Input: SDP from browsers (RFC 8866, RFC 6184 section 8.2.2). Must never allocate in proportion to more than
+//! the offer's own length.
+
+use crate::output::OfferError;
+
+/// No browser's offer comes near this.
+pub const MAX_OFFER_BYTES: usize = 64 * 1024;
+/// Candidates taken from one offer; the rest is ignored.
+pub const MAX_CANDIDATES: usize = 64;
+
+/// Profiles (profile_idc, constraint flags) whose decoders play a Constrained Baseline stream and that we answer to.
+pub const ANSWERED_PROFILES: [&str; 2] = ["42e0", "4200"];
+
+/// Refuses what cannot work, with the reason, before any state is made for it.
+pub fn check_offer(sdp: &str) -> Result<(), OfferError> {
+    let refuse = |reason: &str| Err(OfferError::BadOffer(reason.into()));
+    if sdp.len() > MAX_OFFER_BYTES {
+        return refuse("it is longer than 64 KiB");
+    }
+    if !sdp.starts_with("v=0") {
+        return refuse("it is not SDP");
+    }
+    if !sdp.lines().any(|line| line.starts_with("m=video ")) {
+        return refuse("it asks for no video");
+    }
+    if !sdp.lines().any(|line| line.starts_with("a=ice-ufrag:")) {
+        return refuse("it has no ICE credentials");
+    }
+    if !sdp.lines().any(|line| line.starts_with("a=fingerprint:")) {
+        return refuse("it has no DTLS fingerprint");
+    }
+    if sdp.lines().filter(|line| line.starts_with("a=candidate:")).count() > MAX_CANDIDATES {
+        return refuse("it has more than 64 candidates");
+    }
+    if !sdp.lines().any(is_usable_h264) {
+        return Err(OfferError::NoH264);
+    }
+    Ok(())
+}
+
+/// An fmtp line with packetization-mode=1 and a profile we answer to. Only H.264 has these parameters.
+fn is_usable_h264(line: &str) -> bool {
+    let Some(parameters) = line.strip_prefix("a=fmtp:").and_then(|rest| rest.split_once(' ')).map(|(_, p)| p) else {
+        return false;
+    };
+    let value_of = |name: &str| {
+        parameters.split(';').filter_map(|p| p.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| v)
+    };
+    value_of("packetization-mode") == Some("1")
+        && value_of("profile-level-id").is_some_and(|id| {
+            ANSWERED_PROFILES.iter().any(|profile| id.get(..4).is_some_and(|p| p.eq_ignore_ascii_case(profile)))
+        })
+}
+
+/// Makes the level in our answer that of the real SPS. The profile stays what was negotiated (RFC 6184 section 8.2.2:
+/// the level may differ per direction, the profile may not).
+pub fn state_real_level(answer: &str, profile_level_id: [u8; 3]) -> String {
+    let level = format!("{:02x}", profile_level_id[2]);
+    let mut out = String::with_capacity(answer.len());
+    let mut rest = answer;
+    const KEY: &str = "profile-level-id=";
+    while let Some(at) = rest.find(KEY) {
+        let value = at + KEY.len();
+        let Some(profile) = rest.get(value..value + 4) else { break };
+        out.push_str(&rest[..value]);
+        out.push_str(profile);
+        out.push_str(&level);
+        rest = rest.get(value + 6..).unwrap_or("");
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Whether the answer really sends H.264: a peer with no common codec is answered `m=video 0` and then waits for ever.
+pub fn sends_video(answer: &str) -> bool {
+    answer.lines().any(|line| line.starts_with("m=video ") && !line.starts_with("m=video 0 "))
+        && answer.lines().any(|line| line.contains("H264/90000"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(fmtp: &str) -> String {
+        format!(
+            "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 102\r\na=ice-ufrag:x\r\n\
+             a=fingerprint:sha-256 AA\r\na=rtpmap:102 H264/90000\r\n{fmtp}\r\n"
+        )
+    }
+
+    #[test]
+    fn h264_with_mode_1_in_any_spelling_is_served() {
+        for fmtp in [
+            "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+            "a=fmtp:102 profile-level-id=42E01F; packetization-mode=1",
+            "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f",
+        ] {
+            assert_eq!(check_offer(&offer(fmtp)), Ok(()), "{fmtp}");
+        }
+    }
+
+    #[test]
+    fn an_offer_without_usable_h264_is_told_so() {
+        for fmtp in [
+            "",
+            "a=fmtp:102 packetization-mode=0;profile-level-id=42e01f",
+            "a=fmtp:102 packetization-mode=1;profile-level-id=640c1f",
+            "a=fmtp:102 packetization-mode=1;profile-level-id=é",
+            "a=fmtp:96 apt=102",
+        ] {
+            assert_eq!(check_offer(&offer(fmtp)), Err(OfferError::NoH264), "{fmtp}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_offer_is_refused_with_the_reason() {
+        let good = offer("a=fmtp:102 packetization-mode=1;profile-level-id=42e01f");
+        for (sdp, reason) in [
+            ("hello".to_string(), "not SDP"),
+            (good.replace("m=video", "m=audio"), "no video"),
+            (good.replace("ice-ufrag", "ice"), "ICE"),
+            (good.replace("fingerprint", "finger"), "fingerprint"),
+            (good.clone() + &"a=candidate:x\r\n".repeat(65), "64 candidates"),
+            (good.clone() + &"x".repeat(MAX_OFFER_BYTES), "64 KiB"),
+        ] {
+            let error = check_offer(&sdp).expect_err("refused").to_string();
+            assert!(error.contains(reason), "{error} should say {reason}");
+        }
+    }
+
+    #[test]
+    fn the_answer_states_the_level_of_the_real_sps() {
+        let answer =
+            "a=fmtp:1 packetization-mode=1;profile-level-id=42e01f\r\na=fmtp:2 profile-level-id=42001f;x=1\r\n";
+        let wanted =
+            "a=fmtp:1 packetization-mode=1;profile-level-id=42e028\r\na=fmtp:2 profile-level-id=420028;x=1\r\n";
+        assert_eq!(state_real_level(answer, [0x42, 0xe0, 0x28]), wanted);
+        assert_eq!(state_real_level("profile-level-id=42", [0x42, 0xe0, 0x28]), "profile-level-id=42");
+    }
+}

@@ -1,0 +1,221 @@
+//! Whose datagram is this? One socket serves all viewers; this table says who gets what.
+//!
+//! A STUN check names its viewer by our ICE ufrag. Everything else (DTLS, SRTCP) goes by the sender's address, which is
+//! learned only when we answered a check from it with success: the ICE agent verified its MESSAGE-INTEGRITY, so a forged
+//! ufrag takes over nobody's address, and a viewer that moves or comes back is found at once. Pure.
+
+use crate::output::ViewerId;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// RFC 7983 section 7: what the first byte says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatagramKind {
+    Stun,
+    Dtls,
+    Media,
+    Other,
+}
+
+pub fn kind(datagram: &[u8]) -> DatagramKind {
+    match datagram.first() {
+        Some(0..=3) => DatagramKind::Stun,
+        Some(20..=63) => DatagramKind::Dtls,
+        Some(128..=191) => DatagramKind::Media,
+        _ => DatagramKind::Other,
+    }
+}
+
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+const BINDING_REQUEST: [u8; 2] = [0, 1];
+const BINDING_SUCCESS: [u8; 2] = [1, 1];
+const ATTRIBUTE_USERNAME: u16 = 6;
+
+/// Our ufrag in a STUN binding request: USERNAME up to the colon (RFC 8445 section 7.2.2). None for anything else.
+pub fn check_ufrag(datagram: &[u8]) -> Option<&str> {
+    let header = datagram.get(..20)?;
+    if header[..2] != BINDING_REQUEST || header[4..8] != MAGIC_COOKIE {
+        return None;
+    }
+    let mut rest = &datagram[20..];
+    while let Some(&[t0, t1, l0, l1]) = rest.first_chunk::<4>() {
+        let len = usize::from(u16::from_be_bytes([l0, l1]));
+        if u16::from_be_bytes([t0, t1]) == ATTRIBUTE_USERNAME {
+            let username = std::str::from_utf8(rest.get(4..4 + len)?).ok()?;
+            return username.split(':').next();
+        }
+        rest = rest.get(4 + len.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+pub fn is_check_success(datagram: &[u8]) -> bool {
+    datagram.len() >= 20 && datagram[..2] == BINDING_SUCCESS && datagram[4..8] == MAGIC_COOKIE
+}
+
+/// Which thread drives a viewer now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// Still connecting: handshakes may take long and must not hold up pictures.
+    Lobby,
+    /// Connected: on the media loop.
+    Media,
+}
+
+#[derive(Default)]
+pub struct Routes {
+    viewers: HashMap<ViewerId, Route>,
+    by_ufrag: HashMap<String, ViewerId>,
+    by_address: HashMap<SocketAddr, ViewerId>,
+}
+
+struct Route {
+    ufrag: String,
+    seat: Seat,
+    addresses: Vec<SocketAddr>,
+}
+
+/// A viewer is reached from a few addresses at a time; the oldest is forgotten first.
+const ADDRESSES_PER_VIEWER: usize = 8;
+
+impl Routes {
+    pub fn add(&mut self, viewer: ViewerId, ufrag: String) {
+        self.by_ufrag.insert(ufrag.clone(), viewer);
+        self.viewers.insert(viewer, Route { ufrag, seat: Seat::Lobby, addresses: Vec::new() });
+    }
+
+    pub fn seat(&mut self, viewer: ViewerId) {
+        if let Some(route) = self.viewers.get_mut(&viewer) {
+            route.seat = Seat::Media;
+        }
+    }
+
+    /// Forgets everything about a viewer.
+    pub fn remove(&mut self, viewer: ViewerId) {
+        let Some(route) = self.viewers.remove(&viewer) else { return };
+        self.by_ufrag.remove(&route.ufrag);
+        for address in route.addresses {
+            if self.by_address.get(&address) == Some(&viewer) {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+
+    /// We answered a check from `address` with success: it belongs to `viewer` now, whoever had it before.
+    pub fn learn(&mut self, address: SocketAddr, viewer: ViewerId) {
+        if self.by_address.get(&address) == Some(&viewer) {
+            return;
+        }
+        let Some(route) = self.viewers.get_mut(&viewer) else { return };
+        route.addresses.push(address);
+        let forgotten = (route.addresses.len() > ADDRESSES_PER_VIEWER).then(|| route.addresses.remove(0));
+        if let Some(old) = forgotten
+            && self.by_address.get(&old) == Some(&viewer)
+        {
+            self.by_address.remove(&old);
+        }
+        if let Some(before) = self.by_address.insert(address, viewer)
+            && let Some(route) = self.viewers.get_mut(&before)
+        {
+            route.addresses.retain(|a| *a != address);
+        }
+    }
+
+    pub fn find(&self, from: SocketAddr, datagram: &[u8]) -> Option<(ViewerId, Seat)> {
+        let viewer = match kind(datagram) {
+            DatagramKind::Other => return None,
+            DatagramKind::Stun => match check_ufrag(datagram) {
+                Some(ufrag) => self.by_ufrag.get(ufrag),
+                // an answer to a check of ours
+                None => self.by_address.get(&from),
+            },
+            DatagramKind::Dtls | DatagramKind::Media => self.by_address.get(&from),
+        }?;
+        Some((*viewer, self.viewers.get(viewer)?.seat))
+    }
+
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.viewers.is_empty() && self.by_ufrag.is_empty() && self.by_address.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(username: &str) -> Vec<u8> {
+        let mut datagram = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+        datagram.extend_from_slice(&[7; 12]);
+        // an attribute before it (PRIORITY), as browsers send
+        datagram.extend_from_slice(&[0, 0x24, 0, 4, 1, 2, 3, 4]);
+        datagram.extend_from_slice(&[0, 6, 0, username.len() as u8]);
+        datagram.extend_from_slice(username.as_bytes());
+        datagram.resize(datagram.len().next_multiple_of(4), 0);
+        datagram
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    const DTLS: [u8; 3] = [22, 254, 253];
+
+    #[test]
+    fn a_check_finds_its_viewer_by_ufrag_and_opens_its_address() {
+        let mut routes = Routes::default();
+        routes.add(ViewerId(1), "alice".into());
+        assert_eq!(routes.find(address(5), &check("alice:bob")), Some((ViewerId(1), Seat::Lobby)));
+        assert_eq!(routes.find(address(5), &DTLS), None, "not before a check succeeded");
+        routes.learn(address(5), ViewerId(1));
+        routes.seat(ViewerId(1));
+        assert_eq!(routes.find(address(5), &DTLS), Some((ViewerId(1), Seat::Media)));
+        assert_eq!(routes.find(address(6), &check("nobody:bob")), None);
+    }
+
+    #[test]
+    fn a_new_viewer_at_a_known_address_takes_it_over_and_the_old_one_leaves_no_trace() {
+        let mut routes = Routes::default();
+        routes.add(ViewerId(1), "one".into());
+        routes.learn(address(5), ViewerId(1));
+        routes.add(ViewerId(2), "two".into());
+        assert_eq!(routes.find(address(5), &check("two:x")), Some((ViewerId(2), Seat::Lobby)));
+        assert_eq!(routes.find(address(5), &DTLS), Some((ViewerId(1), Seat::Lobby)), "until the check succeeded");
+        routes.learn(address(5), ViewerId(2));
+        assert_eq!(routes.find(address(5), &DTLS), Some((ViewerId(2), Seat::Lobby)));
+        routes.remove(ViewerId(1));
+        assert_eq!(routes.find(address(5), &DTLS), Some((ViewerId(2), Seat::Lobby)));
+        routes.remove(ViewerId(2));
+        assert!(routes.is_empty());
+    }
+
+    #[test]
+    fn a_wandering_viewer_holds_a_bounded_number_of_addresses() {
+        let mut routes = Routes::default();
+        routes.add(ViewerId(1), "one".into());
+        for port in 0..1000 {
+            routes.learn(address(port), ViewerId(1));
+        }
+        assert_eq!(routes.by_address.len(), ADDRESSES_PER_VIEWER);
+        assert_eq!(routes.find(address(999), &DTLS), Some((ViewerId(1), Seat::Lobby)));
+        assert_eq!(routes.find(address(3), &DTLS), None);
+    }
+
+    #[test]
+    fn any_bytes_of_any_length_are_survived() {
+        let mut routes = Routes::default();
+        routes.add(ViewerId(1), "one".into());
+        let mut state = 1u32;
+        for len in 0..1500 {
+            let mut bytes = check("one:two");
+            bytes.resize(len, 0);
+            for _ in 0..4 {
+                state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+                if len > 0 {
+                    bytes[state as usize % len] = (state >> 24) as u8;
+                }
+                routes.find(address(1), &bytes);
+            }
+        }
+    }
+}

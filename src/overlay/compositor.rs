@@ -1,0 +1,168 @@
+//! Runs the layers over each frame, in the order of the config.
+//!
+//! Must never stop the stream: a layer that fails while running is left out and said so once; the other layers and the
+//! picture go on. A layer that cannot be opened is the user's mistake and refuses the start. Input: config.
+
+use super::{Layer, LayerRow, Moment, logo, text};
+use crate::config::{LayerKind, OverlayConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::media::frame::{Frame, PictureFormat};
+use tracing::warn;
+
+pub const LAYERS: &[LayerRow] = &[
+    LayerRow { kind: LayerKind::Logo, name: "logo", open: logo::open },
+    LayerRow { kind: LayerKind::Text, name: "text", open: text::open },
+];
+
+pub struct Compositor {
+    layers: Vec<Slot>,
+    format: Option<PictureFormat>,
+}
+
+struct Slot {
+    /// As in `overlay 2 (text)`.
+    name: String,
+    layer: Box<dyn Layer>,
+    /// Prepared for the current format, and not failed since.
+    ready: bool,
+    /// The last failure told, so that each cause is one line.
+    told: String,
+}
+
+impl Compositor {
+    pub fn open(configs: &[OverlayConfig]) -> Result<Compositor> {
+        // layers are small: OpenCV's worker threads would cost memory and gain nothing
+        opencv::core::set_num_threads(1).map_err(|e| Error::new(ErrorKind::Internal, "OpenCV").because(e))?;
+        let layers =
+            configs.iter().enumerate().map(|(at, config)| Slot::open(at + 1, config)).collect::<Result<_>>()?;
+        Ok(Compositor { layers, format: None })
+    }
+
+    pub fn apply(&mut self, frame: &mut Frame, moment: &Moment) {
+        if self.format != Some(frame.format) {
+            self.format = Some(frame.format);
+            self.layers.iter_mut().for_each(|slot| slot.prepare(&frame.format));
+        }
+        self.layers.iter_mut().for_each(|slot| slot.draw(frame, moment));
+    }
+}
+
+impl Slot {
+    fn open(number: usize, config: &OverlayConfig) -> Result<Slot> {
+        let row = LAYERS.iter().find(|row| row.kind == config.kind);
+        let row = row.ok_or_else(|| Error::new(ErrorKind::Unsupported, format!("overlay {number}: no such layer")))?;
+        let name = format!("overlay {number} ({})", row.name);
+        let layer = (row.open)(config).map_err(|e| Error::new(e.kind(), name.clone()).because(e))?;
+        Ok(Slot { name, layer, ready: false, told: String::new() })
+    }
+
+    fn prepare(&mut self, format: &PictureFormat) {
+        let outcome = self.layer.prepare(format);
+        self.note(outcome);
+    }
+
+    fn draw(&mut self, frame: &mut Frame, moment: &Moment) {
+        if self.ready {
+            let outcome = self.layer.draw(frame, moment);
+            self.note(outcome);
+        }
+    }
+
+    fn note(&mut self, outcome: Result<()>) {
+        self.ready = outcome.is_ok();
+        if let Err(error) = outcome {
+            let cause = error.to_string();
+            if cause != self.told {
+                warn!("{}: {cause}; left out until the picture format changes", self.name);
+                self.told = cause;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::WallMicros;
+    use crate::media::frame::{BufferPool, Colour, Layout, Matrix, Range};
+    use crate::units::{Micros, Size};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const COLOUR: Colour = Colour { matrix: Matrix::Bt601, range: Range::Limited };
+    const MOMENT: Moment = Moment { wall: WallMicros(0), host: "", fps: 0.0 };
+
+    #[derive(Default)]
+    struct Calls {
+        prepared: AtomicU32,
+        drawn: AtomicU32,
+    }
+
+    struct Failing {
+        calls: Arc<Calls>,
+        in_prepare: bool,
+    }
+
+    impl Layer for Failing {
+        fn prepare(&mut self, _: &PictureFormat) -> Result<()> {
+            self.calls.prepared.fetch_add(1, Ordering::Relaxed);
+            if self.in_prepare { Err(Error::new(ErrorKind::Internal, "no")) } else { Ok(()) }
+        }
+
+        fn draw(&mut self, _: &mut Frame, _: &Moment) -> Result<()> {
+            self.calls.drawn.fetch_add(1, Ordering::Relaxed);
+            Err(Error::new(ErrorKind::Internal, "no"))
+        }
+    }
+
+    fn frame(width: u32) -> Frame {
+        let format = PictureFormat::packed(Layout::Nv12, Size { width, height: 120 }, COLOUR);
+        let buffer = BufferPool::new(1, format.buffer_len()).take().expect("one is free");
+        Frame::pooled(format, Micros(0), 0, buffer)
+    }
+
+    /// A failing layer below a good one.
+    fn compositor(in_prepare: bool) -> (Compositor, Arc<Calls>) {
+        let mut compositor = Compositor::open(&[OverlayConfig::default()]).expect("the embedded logo");
+        let calls = Arc::new(Calls::default());
+        let layer = Box::new(Failing { calls: calls.clone(), in_prepare });
+        compositor.layers.insert(0, Slot { name: "bad".into(), layer, ready: false, told: String::new() });
+        (compositor, calls)
+    }
+
+    #[test]
+    fn a_failing_layer_is_left_out_until_the_format_changes_and_the_others_go_on() {
+        for (in_prepare, draws) in [(true, 0), (false, 1)] {
+            let (mut compositor, calls) = compositor(in_prepare);
+            for _ in 0..3 {
+                let mut frame = frame(320);
+                compositor.apply(&mut frame, &MOMENT);
+                assert!(frame.planes()[0].iter().any(|&y| y > 0), "the logo is there");
+            }
+            let counted = || (calls.prepared.load(Ordering::Relaxed), calls.drawn.load(Ordering::Relaxed));
+            assert_eq!(counted(), (1, draws));
+            assert_eq!(compositor.layers[0].told, "no");
+            compositor.apply(&mut frame(640), &MOMENT);
+            assert_eq!(counted(), (2, 2 * draws), "tried again with the new format");
+        }
+    }
+
+    #[test]
+    fn layers_follow_a_change_of_format() {
+        let mut compositor = Compositor::open(&[OverlayConfig::default()]).expect("the embedded logo");
+        for width in [320, 640, 320] {
+            let mut frame = frame(width);
+            compositor.apply(&mut frame, &MOMENT);
+            let inked = |at: usize| frame.planes()[0][at] > 0;
+            let right = (0..width as usize * 120).filter(|&at| inked(at)).map(|at| at % width as usize).max();
+            assert_eq!(right, Some(width as usize - 17), "at the right edge, less the margin");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_layer_has_its_row() {
+        for kind in [LayerKind::Logo, LayerKind::Text] {
+            assert_eq!(LAYERS.iter().filter(|row| row.kind == kind).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! One signalling session, sans-IO: a WebSocket page or a WHEP client from first word to last.
+//!
+//! Owns the order of things (hello, welcome, offer, answer), the quotas and the deadlines, and the one viewer of the
+//! session. Must never open a socket, wait or read a clock. Input: what the pump saw and `now`; output: actions, in order.
+
+use super::bucket::Bucket;
+use super::message::{ByeReason, ErrorCode, Message, Refused, Status, VERSION};
+use crate::output::{Answer, CloseReason, OfferError, ViewerEvent, ViewerId};
+use crate::units::Micros;
+use std::time::Duration;
+
+/// What one peer may do, and how long it may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of one message.
+    pub message_bytes: usize,
+    pub messages_per_s: u32,
+    /// Candidates per offer.
+    pub candidates: u32,
+    /// Bytes of one candidate line.
+    pub candidate_bytes: usize,
+    /// Bad messages at once before the session ends; one is forgiven every 5 s.
+    pub mistakes: u32,
+    pub hello_within: Duration,
+    /// From welcome, or from the end of the last viewer.
+    pub offer_within: Duration,
+    /// The stream's reply to an offer.
+    pub answer_within: Duration,
+    pub ping_every: Duration,
+    /// Silence after which a page is gone.
+    pub dead_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            message_bytes: 64 * 1024,
+            messages_per_s: 20,
+            candidates: 64,
+            candidate_bytes: 1024,
+            mistakes: 20,
+            hello_within: Duration::from_secs(10),
+            offer_within: Duration::from_secs(10),
+            answer_within: Duration::from_secs(3),
+            ping_every: Duration::from_secs(15),
+            dead_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How long a refused viewer should wait before it asks again.
+pub const RETRY_FULL_S: u32 = 5;
+pub const RETRY_NOT_READY_S: u32 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// hello first; pings; may offer again and again.
+    WebSocket,
+    /// The offer is the first word and the only one; ends with its viewer.
+    Whep,
+}
+
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// WebSocket: a text message.
+    Text(&'a str),
+    /// WHEP: one request, already taken apart; counts as one message.
+    Request(Vec<Message>),
+    /// WebSocket: a binary message, which nobody should send.
+    Binary,
+    /// WebSocket: a ping or pong frame.
+    Control,
+    /// WebSocket: a frame too large or broken; nothing more can be read.
+    Unreadable,
+    /// The reply to `CreateAnswer`.
+    Answer(Result<Answer, OfferError>),
+    /// The reply to `CreateAnswer` will never come.
+    NoAnswer,
+    Viewer {
+        viewer: ViewerId,
+        event: ViewerEvent,
+    },
+    Status(Status),
+    /// rtcam is stopping.
+    Stop,
+    /// The peer is gone: closed, broken, or said it leaves.
+    Gone,
+    /// `next_deadline` has come.
+    Tick,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    Send(Message),
+    /// Ask the stream; one `Answer` or `NoAnswer` comes back. Never two at a time.
+    CreateAnswer {
+        sdp: String,
+    },
+    AddCandidate {
+        viewer: ViewerId,
+        candidate: String,
+    },
+    CloseViewer(ViewerId),
+    /// The last word to the peer; only `CloseViewer` may follow.
+    CloseSocket(ByeReason),
+}
+
+/// What `welcome` says of this server.
+#[derive(Clone, Debug)]
+pub struct Greeting {
+    pub server: String,
+    pub viewer_limit: u32,
+}
+
+pub struct Session {
+    transport: Transport,
+    limits: Limits,
+    greeting: Greeting,
+    /// The latest known.
+    status: Status,
+    phase: Phase,
+    messages: Bucket,
+    mistakes: Bucket,
+    /// A too-fast peer is told once per second, not once per message.
+    complaints: Bucket,
+    heard_at: Micros,
+    ping_at: Micros,
+    /// An offer has to come by then.
+    offer_by: Option<Micros>,
+    asked: Option<Asked>,
+    /// An offer that came while another was with the stream.
+    waiting: Option<String>,
+    viewer: Option<ViewerId>,
+    candidates_left: u32,
+    /// Candidates that came before the answer.
+    early: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Hello { by: Micros },
+    Open,
+    Closed,
+}
+
+/// An offer the stream is working on.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    by: Micros,
+    /// Somebody still waits for it. An answer nobody wants is closed when it comes.
+    wanted: bool,
+}
+
+impl Session {
+    pub fn new(transport: Transport, limits: Limits, greeting: Greeting, status: Status, now: Micros) -> Session {
+        let phase = match transport {
+            Transport::WebSocket => Phase::Hello { by: now + limits.hello_within },
+            Transport::Whep => Phase::Open,
+        };
+        Session {
+            messages: Bucket::per_second(limits.messages_per_s, now),
+            mistakes: Bucket::new(limits.mistakes, Duration::from_secs(5), now),
+            complaints: Bucket::per_second(1, now),
+            heard_at: now,
+            ping_at: now + limits.ping_every,
+            offer_by: None,
+            asked: None,
+            waiting: None,
+            viewer: None,
+            candidates_left: limits.candidates,
+            early: Vec::new(),
+            transport,
+            limits,
+            greeting,
+            status,
+            phase,
+        }
+    }
+
+    pub fn handle(&mut self, now: Micros, input: Input, out: &mut Vec<Action>) {
+        match input {
+            Input::Answer(reply) => self.on_answer(now, Some(reply), out),
+            Input::NoAnswer => self.on_answer(now, None, out),
+            _ if self.phase == Phase::Closed => {}
+            Input::Text(text) => self.on_text(now, text, out),
+            Input::Request(messages) => self.on_request(now, messages, out),
+            Input::Binary => {
+                if self.admit(now, out) {
+                    self.mistake(now, ErrorCode::BadMessage, "messages are JSON text, not binary", out);
+                }
+            }
+            Input::Control => {
+                self.admit(now, out);
+            }
+            Input::Unreadable => self.on_unreadable(out),
+            Input::Viewer { viewer, event } => self.on_viewer(now, viewer, event, out),
+            Input::Status(status) => self.on_status(status, out),
+            Input::Stop => self.close(ByeReason::Shutdown, out),
+            Input::Gone => self.leave(out),
+            Input::Tick => self.on_tick(now, out),
+        }
+    }
+
+    /// When `Tick` is due; None: never (a WHEP session with a viewer lives as long as that).
+    pub fn next_deadline(&self) -> Option<Micros> {
+        let answer_by = self.asked.filter(|a| a.wanted).map(|a| a.by);
+        let phase_by = match self.phase {
+            Phase::Closed => return None,
+            Phase::Hello { by } => Some(by),
+            Phase::Open => match self.transport {
+                Transport::WebSocket => Some(self.ping_at.min(self.heard_at + self.limits.dead_after)),
+                Transport::Whep => None,
+            },
+        };
+        [answer_by, phase_by, self.offer_by].into_iter().flatten().min()
+    }
+
+    /// Closed, and no answer is on its way that would have to be closed too.
+    pub fn is_finished(&self) -> bool {
+        self.phase == Phase::Closed && self.asked.is_none()
+    }
+
+    fn on_text(&mut self, now: Micros, text: &str, out: &mut Vec<Action>) {
+        if !self.admit(now, out) {
+            return;
+        }
+        if text.len() > self.limits.message_bytes {
+            return self.on_unreadable(out);
+        }
+        match Message::parse(text) {
+            Ok(message) => self.dispatch(now, message, out),
+            Err(Refused { code, message }) => self.mistake(now, code, &message, out),
+        }
+    }
+
+    fn on_request(&mut self, now: Micros, messages: Vec<Message>, out: &mut Vec<Action>) {
+        if !self.admit(now, out) {
+            return;
+        }
+        for message in messages {
+            if self.phase != Phase::Closed {
+                self.dispatch(now, message, out);
+            }
+        }
+    }
+
+    /// Counts one thing received; false: over the rate, not to be looked at.
+    fn admit(&mut self, now: Micros, out: &mut Vec<Action>) -> bool {
+        self.heard_at = self.heard_at.max(now);
+        if self.messages.take(now) {
+            return true;
+        }
+        if !self.mistakes.take(now) {
+            self.close(ByeReason::TooManyErrors, out);
+        } else if self.complaints.take(now) {
+            let words = format!("more than {} messages per second; this one was dropped", self.limits.messages_per_s);
+            out.push(error(ErrorCode::TooFast, &words, Some(1)));
+        }
+        false
+    }
+
+    fn dispatch(&mut self, now: Micros, message: Message, out: &mut Vec<Action>) {
+        let greeted = self.phase == Phase::Open;
+        match message {
+            Message::Hello { version, .. } if !greeted => self.on_hello(now, version, out),
+            Message::Bye { .. } => self.leave(out),
+            Message::Ping { t } => out.push(Action::Send(Message::Pong { t })),
+            Message::Pong { .. } => {}
+            _ if !greeted => self.mistake(now, ErrorCode::HelloFirst, "the first message must be hello", out),
+            Message::Offer { sdp } => self.on_offer(now, sdp, out),
+            Message::Candidate { candidate } => self.on_candidate(now, candidate.line(), out),
+            // a page's own complaint: it has told its user, nothing is left for us to do
+            Message::Error { .. } => {}
+            Message::Hello { .. } => self.mistake(now, ErrorCode::BadMessage, "hello was said already", out),
+            Message::Welcome { .. } | Message::Answer { .. } | Message::Status(_) => {
+                self.mistake(now, ErrorCode::BadMessage, "only the server sends this type", out);
+            }
+        }
+    }
+
+    fn on_hello(&mut self, now: Micros, version: u32, out: &mut Vec<Action>) {
+        if version == 0 {
+            out.push(error(ErrorCode::Version, &format!("this server speaks versions 1 to {VERSION}"), None));
+            return self.close(ByeReason::Version, out);
+        }
+        self.phase = Phase::Open;
+        self.ping_at = now + self.limits.ping_every;
+        self.offer_by = Some(now + self.limits.offer_within);
+        out.push(Action::Send(Message::Welcome {
+            version: version.min(VERSION),
+            server: self.greeting.server.clone(),
+            viewer_limit: self.greeting.viewer_limit,
+            status: self.status.clone(),
+        }));
+    }
+
+    fn on_offer(&mut self, now: Micros, sdp: String, out: &mut Vec<Action>) {
+        self.offer_by = None;
+        self.candidates_left = self.limits.candidates;
+        self.early.clear();
+        if let Some(viewer) = self.viewer.take() {
+            out.push(Action::CloseViewer(viewer));
+        }
+        match &mut self.asked {
+            Some(asked) => {
+                asked.wanted = false;
+                self.waiting = Some(sdp);
+            }
+            None => self.ask(now, sdp, out),
+        }
+    }
+
+    fn ask(&mut self, now: Micros, sdp: String, out: &mut Vec<Action>) {
+        self.asked = Some(Asked { by: now + self.limits.answer_within, wanted: true });
+        out.push(Action::CreateAnswer { sdp });
+    }
+
+    fn on_answer(&mut self, now: Micros, reply: Option<Result<Answer, OfferError>>, out: &mut Vec<Action>) {
+        let Some(asked) = self.asked.take() else { return };
+        match reply {
+            Some(Ok(answer)) if asked.wanted => self.seat(answer, out),
+            Some(Ok(answer)) => out.push(Action::CloseViewer(answer.viewer)),
+            Some(Err(refusal)) if asked.wanted => self.refuse(now, &refusal, out),
+            None if asked.wanted => self.refuse(now, &no_reply(), out),
+            Some(Err(_)) | None => {}
+        }
+        if let Some(sdp) = self.waiting.take() {
+            self.ask(now, sdp, out);
+        }
+    }
+
+    fn seat(&mut self, answer: Answer, out: &mut Vec<Action>) {
+        let viewer = answer.viewer;
+        self.viewer = Some(viewer);
+        out.push(Action::Send(Message::Answer { sdp: answer.sdp, viewer: viewer.0 }));
+        out.extend(self.early.drain(..).map(|candidate| Action::AddCandidate { viewer, candidate }));
+    }
+
+    fn refuse(&mut self, now: Micros, refusal: &OfferError, out: &mut Vec<Action>) {
+        let (code, retry_after_s) = match refusal {
+            OfferError::Full { .. } => (ErrorCode::Full, Some(RETRY_FULL_S)),
+            OfferError::NoH264 => (ErrorCode::NoH264, None),
+            OfferError::BadOffer(_) => (ErrorCode::BadOffer, None),
+            OfferError::NotReady(_) => (ErrorCode::NotReady, Some(RETRY_NOT_READY_S)),
+        };
+        out.push(error(code, &refusal.to_string(), retry_after_s));
+        self.viewer_is_over(now, Duration::from_secs(u64::from(retry_after_s.unwrap_or(0))), out);
+    }
+
+    fn on_candidate(&mut self, now: Micros, line: &str, out: &mut Vec<Action>) {
+        if self.candidates_left == 0 {
+            let words = format!("more than {} candidates for one offer", self.limits.candidates);
+            return self.mistake(now, ErrorCode::TooManyCandidates, &words, out);
+        }
+        if !is_candidate(line, self.limits.candidate_bytes) {
+            return self.mistake(now, ErrorCode::BadCandidate, "not an ICE candidate line", out);
+        }
+        self.candidates_left -= 1;
+        match self.viewer {
+            Some(viewer) => out.push(Action::AddCandidate { viewer, candidate: line.to_string() }),
+            None if self.asked.is_some() => self.early.push(line.to_string()),
+            // its viewer has just ended: as harmless as it is useless
+            None => {}
+        }
+    }
+
+    fn on_viewer(&mut self, now: Micros, viewer: ViewerId, event: ViewerEvent, out: &mut Vec<Action>) {
+        if self.viewer != Some(viewer) {
+            return;
+        }
+        let ViewerEvent::Closed(reason) = event else { return };
+        self.viewer = None;
+        let (code, words) = match reason {
+            CloseReason::Shutdown => return self.close(ByeReason::Shutdown, out),
+            CloseReason::Left => return self.viewer_is_over(now, Duration::ZERO, out),
+            CloseReason::ConnectTimeout => {
+                (ErrorCode::ConnectTimeout, "no WebRTC connection within 10 s; is UDP blocked on the way?")
+            }
+            CloseReason::Lost => (ErrorCode::Lost, "the WebRTC connection was lost"),
+            CloseReason::Failed => (ErrorCode::Failed, "the WebRTC connection failed"),
+        };
+        out.push(error(code, words, Some(1)));
+        self.viewer_is_over(now, Duration::from_secs(1), out);
+    }
+
+    /// No viewer any more: a page may offer again, a WHEP session ends.
+    fn viewer_is_over(&mut self, now: Micros, pause: Duration, out: &mut Vec<Action>) {
+        self.early.clear();
+        match self.transport {
+            Transport::WebSocket => self.offer_by = Some(now + pause + self.limits.offer_within),
+            Transport::Whep => self.close(ByeReason::Ended, out),
+        }
+    }
+
+    fn on_status(&mut self, status: Status, out: &mut Vec<Action>) {
+        if status == self.status {
+            return;
+        }
+        self.status = status;
+        // before hello the page does not know our version; welcome will tell
+        if self.phase == Phase::Open && self.transport == Transport::WebSocket {
+            out.push(Action::Send(Message::Status(self.status.clone())));
+        }
+    }
+
+    fn on_tick(&mut self, now: Micros, out: &mut Vec<Action>) {
+        if let Phase::Hello { by } = self.phase {
+            if now >= by {
+                self.close(ByeReason::HelloTimeout, out);
+            }
+            return;
+        }
+        if self.offer_by.is_some_and(|by| now >= by) {
+            return self.close(ByeReason::OfferTimeout, out);
+        }
+        if let Some(asked) = self.asked.as_mut().filter(|a| a.wanted && now >= a.by) {
+            asked.wanted = false;
+            self.refuse(now, &no_reply(), out);
+        }
+        if self.transport == Transport::WebSocket && self.phase == Phase::Open {
+            self.check_life(now, out);
+        }
+    }
+
+    fn check_life(&mut self, now: Micros, out: &mut Vec<Action>) {
+        if now >= self.heard_at + self.limits.dead_after {
+            self.close(ByeReason::Silent, out);
+        } else if now >= self.ping_at {
+            self.ping_at = now + self.limits.ping_every;
+            out.push(Action::Send(Message::Ping { t: (now.0 / 1000) as f64 }));
+        }
+    }
+
+    fn on_unreadable(&mut self, out: &mut Vec<Action>) {
+        let words = format!("a message of more than {} bytes, or a broken one", self.limits.message_bytes);
+        out.push(error(ErrorCode::TooLarge, &words, None));
+        self.close(ByeReason::TooLarge, out);
+    }
+
+    /// Tells the peer what was wrong; too many of these end the session.
+    fn mistake(&mut self, now: Micros, code: ErrorCode, words: &str, out: &mut Vec<Action>) {
+        if self.mistakes.take(now) {
+            out.push(error(code, words, None));
+        } else {
+            self.close(ByeReason::TooManyErrors, out);
+        }
+    }
+
+    /// We end it: say why.
+    fn close(&mut self, reason: ByeReason, out: &mut Vec<Action>) {
+        out.push(Action::Send(Message::Bye { reason }));
+        self.end(reason, out);
+    }
+
+    /// The peer ended it: nobody listens any more.
+    fn leave(&mut self, out: &mut Vec<Action>) {
+        self.end(ByeReason::Left, out);
+    }
+
+    fn end(&mut self, reason: ByeReason, out: &mut Vec<Action>) {
+        self.phase = Phase::Closed;
+        self.offer_by = None;
+        self.waiting = None;
+        self.early.clear();
+        if let Some(asked) = &mut self.asked {
+            asked.wanted = false;
+        }
+        out.push(Action::CloseSocket(reason));
+        if let Some(viewer) = self.viewer.take() {
+            out.push(Action::CloseViewer(viewer));
+        }
+    }
+}
+
+fn error(code: ErrorCode, message: &str, retry_after_s: Option<u32>) -> Action {
+    Action::Send(Message::Error { code, message: message.to_string(), retry_after_s })
+}
+
+fn no_reply() -> OfferError {
+    OfferError::NotReady("the offer was not answered in time".into())
+}
+
+/// Empty (the end) or one `candidate:` line without anything that could start another line of SDP.
+fn is_candidate(line: &str, max_bytes: usize) -> bool {
+    line.is_empty()
+        || (line.starts_with("candidate:")
+            && line.len() <= max_bytes
+            && line.bytes().all(|b| (0x20..0x7f).contains(&b)))
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,74 @@
+// The page is self-contained, obeys a strict content policy, and can be used by keyboard and by ear.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { openViewer, tell, untilState, withServer } from './harness.mjs';
+
+test('the page needs nothing from outside and runs under a strict content policy', { timeout: 60000 }, async () => {
+  await withServer({}, async ({ server, browser }) => {
+    const reply = await fetch(server.url);
+    const policy = reply.headers.get('content-security-policy') ?? '';
+    assert.match(policy, /default-src 'self'/);
+    assert.doesNotMatch(policy, /unsafe/);
+    assert.equal(reply.headers.get('x-content-type-options'), 'nosniff');
+
+    const page = await openViewer(browser, server.url);
+    await untilState(page, 'live');
+    const outside = page.requested.filter((url) => !url.startsWith(server.url) && !url.startsWith(server.url.replace('http', 'ws')));
+    tell(`${page.requested.length} requests, ${outside.length} to elsewhere`);
+    assert.deepEqual(outside, []);
+    assert.deepEqual(page.faults, []);
+  });
+});
+
+test('every control has a name, answers keys, and states are announced', { timeout: 60000 }, async () => {
+  await withServer({}, async ({ server, browser }) => {
+    const page = await openViewer(browser, server.url);
+    await untilState(page, 'live');
+    const nameless = await page.$$eval('button', (buttons) => buttons.filter((b) => !b.hidden && !(b.getAttribute('aria-label') || b.textContent.trim())).map((b) => b.id));
+    assert.deepEqual(nameless, []);
+    assert.equal(await page.textContent('[role=status]'), 'Live');
+
+    const reached = [];
+    for (let i = 0; i < 3; i++) {
+      await page.keyboard.press('Tab');
+      reached.push(await page.evaluate(() => document.activeElement.id));
+    }
+    assert.deepEqual(reached, ['snapshot', 'stats', 'fullscreen']);
+    await page.focus('#stats');
+    await page.keyboard.press('Enter');
+    assert.ok(await page.isVisible('#panel'));
+    assert.equal(await page.getAttribute('#stats', 'aria-expanded'), 'true');
+    await page.keyboard.press('Escape');
+    assert.ok(!(await page.isVisible('#panel')));
+    await page.keyboard.press('f');
+    await page.waitForFunction(() => document.fullscreenElement?.id === 'stage', null, { timeout: 5000 });
+    const saved = page.waitForEvent('download');
+    await page.keyboard.press('p');
+    const name = (await saved).suggestedFilename();
+    tell(`keys S, F, P work; the saved picture is ${name}`);
+    assert.match(name, /^rtcam-[\d-]+\.jpg$/);
+  });
+});
+
+test('where the browser refuses to play unasked, a tap starts the picture', { timeout: 60000 }, async () => {
+  const refuseUntilClicked = () => {
+    const play = HTMLMediaElement.prototype.play;
+    let clicked = false;
+    addEventListener('click', () => { clicked = true; }, { capture: true });
+    HTMLMediaElement.prototype.play = function () {
+      if (clicked) return play.call(this);
+      this.autoplay = false;
+      this.pause();
+      return Promise.reject(new DOMException('not now', 'NotAllowedError'));
+    };
+  };
+  await withServer({}, async ({ server, browser }) => {
+    const page = await openViewer(browser, server.url, { init: refuseUntilClicked });
+    await untilState(page, 'blocked');
+    assert.equal(await page.textContent('#card-button'), 'Tap to play');
+    await page.click('#card-button');
+    await untilState(page, 'live');
+    tell('blocked, then live after one tap');
+  });
+});

@@ -1,0 +1,47 @@
+// The page plays without a click, at the camera's rate, without a freeze, and says how old the picture is.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { keepPicture, measure, openViewer, tell, untilState, withServer, wordsOf } from './harness.mjs';
+
+/** Notes when the peer connection was made and when the first frame was there. */
+function timeFirstFrame() {
+  const Native = globalThis.RTCPeerConnection;
+  globalThis.RTCPeerConnection = new Proxy(Native, {
+    construct(Target, args) {
+      globalThis.__made ??= performance.now();
+      return new Target(...args);
+    },
+  });
+  document.addEventListener('DOMContentLoaded', () => {
+    document.querySelector('video').requestVideoFrameCallback(() => { globalThis.__first = performance.now(); });
+  });
+}
+
+test('the page plays by itself, smoothly, and shows its latency', { timeout: 90000 }, async () => {
+  await withServer({}, async ({ server, browser }) => {
+    const page = await openViewer(browser, server.url, { init: timeFirstFrame });
+    await untilState(page, 'live');
+    const first = await page.evaluate(() => ({ connection: globalThis.__first - globalThis.__made, navigation: globalThis.__first }));
+    tell(`first frame ${first.connection.toFixed(0)} ms after the peer connection, ${first.navigation.toFixed(0)} ms after navigation`);
+    assert.ok(first.connection < 3000, `the first frame took ${first.connection} ms`);
+    assert.equal(await wordsOf(page), 'Live');
+
+    const start = await page.evaluate(() => globalThis.rtcam.stats());
+    const ten = await measure(page, 10);
+    tell(`${ten.fps.toFixed(2)} frames decoded per second over 10 s, ${ten.dropped} dropped`);
+    assert.ok(ten.fps >= 29, `${ten.fps} fps`);
+
+    await page.keyboard.press('s');
+    const more = await measure(page, 10);
+    tell(`${more.after.freezes - start.freezes} freezes in 20 s, page says ${more.latency?.toFixed(1)} ms glass to eye`);
+    assert.equal(more.after.freezes - start.freezes, 0);
+    assert.ok(more.latency > 0 && more.latency < 500, `latency ${more.latency}`);
+    assert.match(await page.textContent('#latency'), /^\d+ ms glass to eye$/);
+    assert.match(await page.textContent('#panel-list'), /640 × 480/);
+    await keepPicture(page, 'page-stats.png');
+    await page.keyboard.press('s');
+    await keepPicture(page, 'page-desktop.png');
+    assert.deepEqual(page.faults, []);
+  });
+});

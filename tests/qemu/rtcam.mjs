@@ -1,0 +1,133 @@
+// rtcam inside a guest, as its user sees it: config file, HTTP, log, exit status; and a receiver on this machine.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { Guest, until } from "./guest.mjs";
+
+const bin = process.env.RTCAM_GUEST_BIN;
+const receiver = process.env.RTCAM_RECEIVER;
+if (!bin || !receiver) throw new Error("run scripts/qemu/test.sh, it prepares what these tests need");
+
+// A guest is reached through forwarded ports, so rtcam listens on all addresses and therefore needs a password.
+// The hash is deliberately cheap: the emulated CPU is slow, and the secret is printed right here.
+const password = "guest-password";
+const passwordHash = "$argon2id$v=19$m=64,t=1,p=1$5YRROarqqIvO5SWWO5yq2Q$AKl3bz/pQZCAf8n5No53t9Q/DWr1m/ErggMu5MJSBDQ";
+
+// Emulation is 10 to 50 times slower than a board and shares two cores with everything else: what rtcam promises in
+// 3 s of a board's time gets this many seconds here. Promises that are about order, not about time, are not stretched.
+export const BACK_WITHIN_S = 15;
+
+export class Rtcam {
+  constructor(guest) {
+    this.guest = guest;
+    this.base = `http://127.0.0.1:${guest.httpPort}`;
+  }
+
+  static async inNewGuest(name, files = {}) {
+    return new Rtcam(await Guest.boot(name, { ...files, rtcam: bin }));
+  }
+
+  /** Starts `rtcam run` with this [camera] section and waits until it answers. */
+  async start(camera) {
+    const lines = Object.entries(camera).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
+    this.guest.write(
+      "rtcam.toml",
+      `[camera]\n${lines.join("\n")}\n
+[[overlay]]\ntype = "logo"\ncorner = "top-right"\nmargin = 16\n
+[http]\nlisten = "0.0.0.0:8080"\nnames = ["127.0.0.1:${this.guest.httpPort}"]\n
+[auth]\npassword_hash = "${passwordHash}"\n
+[webrtc]\nudp_port = 8189\n
+[log]\nlevel = "debug"\n`,
+    );
+    this.guest.write("rtcam.exit", "");
+    // the status goes to a file: nobody waits for the shell that started it
+    await this.guest.sh(`chmod +x /t/rtcam; (/t/rtcam run --config /t/rtcam.toml > /t/rtcam.log 2>&1 & p=$!
+      echo $p > /tmp/rtcam.pid; wait $p; echo $? > /t/rtcam.exit) > /dev/null 2>&1 &`);
+    await until("rtcam answers", 30, () => this.status().catch(() => this.#stillRuns()));
+  }
+
+  #stillRuns() {
+    const exit = this.guest.read("rtcam.exit").trim();
+    if (exit) throw new Error(`rtcam ended with status ${exit}:\n${this.log()}`);
+    return undefined;
+  }
+
+  /** SIGTERM: ends by itself with status 0, in time. */
+  async stop() {
+    await this.guest.sh("kill $(cat /tmp/rtcam.pid)");
+    await until("rtcam ends after SIGTERM", BACK_WITHIN_S, () => this.guest.read("rtcam.exit").trim());
+    assert.equal(this.guest.read("rtcam.exit").trim(), "0", this.log());
+  }
+
+  log() {
+    return this.guest.read("rtcam.log").slice(-4000);
+  }
+
+  async #get(path) {
+    const headers = { authorization: `Bearer ${password}`, connection: "close" };
+    return fetch(this.base + path, { headers, signal: AbortSignal.timeout(10_000) });
+  }
+
+  async status() {
+    const answer = await this.#get("/api/v1/status");
+    assert.equal(answer.status, 200);
+    return answer.json();
+  }
+
+  async healthy() {
+    return (await this.#get("/healthz")).status === 200;
+  }
+
+  /** Waits until the status passes `test`, and returns it. */
+  async statusWhere(what, test, seconds = BACK_WITHIN_S) {
+    let last;
+    return until(what, seconds, async () => {
+      last = await this.status();
+      return test(last) && last;
+    }).catch((error) => {
+      throw new Error(`${error.message}\nlast status: ${JSON.stringify(last)}\n${this.log()}`);
+    });
+  }
+
+  live() {
+    return this.statusWhere("the camera is live", (s) => s.camera.camera === "live");
+  }
+
+  /** Does `fault` to the camera; it must be opened anew and live again. `checkAway` runs while it is away. */
+  async recoversFrom(fault) {
+    const { camera } = await this.live();
+    await fault();
+    const back = (s) => s.camera.opens > camera.opens && s.camera.camera === "live" && s.camera.captured > camera.captured;
+    return this.statusWhere("the camera is opened again and live", back);
+  }
+
+  /** The viewers get pictures, whatever the camera does. */
+  async picturesGoOn() {
+    const { encoder, viewers } = await this.status();
+    const sent = viewers[0]?.pictures_sent ?? 0;
+    const more = (s) => s.encoder.encoded > encoder.encoded + 2 && s.viewers[0]?.pictures_sent > sent + 2;
+    await this.statusWhere("pictures go on", more);
+  }
+
+  async openFiles() {
+    return Number(await this.guest.sh("ls /proc/$(cat /tmp/rtcam.pid)/fd | wc -l"));
+  }
+
+  /** A viewer on this machine. `result` settles when it has watched for `seconds`; throws when a check of its own failed. */
+  watch(seconds, ...checks) {
+    const target = ["--whep", `${this.base}/whep`, "--password", password, "--rewrite-candidate", `127.0.0.1:${this.guest.udpPort}`];
+    const child = spawn(receiver, [...target, "--seconds", String(seconds), "--json", ...checks]);
+    let out = "";
+    let err = "";
+    child.stdout.on("data", (data) => (out += data));
+    child.stderr.on("data", (data) => (err += data));
+    const result = new Promise((done, fail) => {
+      child.on("error", fail);
+      child.on("close", (code) => {
+        if (code !== 0) fail(new Error(`receiver: status ${code}\n${err}\n${out}\n${this.log()}`));
+        else done(JSON.parse(out.trim().split("\n").pop()));
+      });
+    });
+    result.catch(() => {}); // it may fail before anybody waits for it
+    return { result, stop: () => child.kill() };
+  }
+}

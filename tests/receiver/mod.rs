@@ -1,0 +1,263 @@
+//! A headless viewer for tests: the async `webrtc` crate as peer, openh264's decoder as eye.
+//!
+//! Offers recvonly H.264 and a "sync" data channel as our page does, takes an answer, and hands out decoded pictures.
+#![allow(dead_code, clippy::disallowed_methods)]
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use openh264::decoder::Decoder;
+use openh264::formats::YUVSource;
+use rtc::interceptor::Registry;
+use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_VP8, MediaEngine};
+use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtp::codec::h264::H264Packet;
+use rtc::rtp::packetizer::Depacketizer;
+use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use webrtc::data_channel::{DataChannel, DataChannelEvent};
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionState,
+};
+
+/// A decoded picture, planes packed.
+pub struct Picture {
+    pub width: usize,
+    pub height: usize,
+    pub y: Vec<u8>,
+    pub u: Vec<u8>,
+    pub v: Vec<u8>,
+    pub key: bool,
+    pub rtp_time: u32,
+    pub received_at: Instant,
+    /// Encoded size in bytes.
+    pub bytes: usize,
+}
+
+#[derive(Default)]
+pub struct Counters {
+    pub packets: AtomicU64,
+    pub gaps: AtomicU64,
+    pub undecodable: AtomicU64,
+    /// Packets that carried a header extension.
+    pub extended: AtomicU64,
+}
+
+pub struct Receiver {
+    pub connection: Arc<dyn PeerConnection>,
+    pub pictures: mpsc::UnboundedReceiver<Picture>,
+    pub state: watch::Receiver<RTCPeerConnectionState>,
+    pub channel: Arc<dyn DataChannel>,
+    pub counters: Arc<Counters>,
+    pub sdp: String,
+}
+
+pub struct Options {
+    /// Where this viewer's own socket sits.
+    pub bind: String,
+    pub codec: &'static str,
+    pub profile_level_id: &'static str,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { bind: "127.0.0.1:0".into(), codec: MIME_TYPE_H264, profile_level_id: "42e01f" }
+    }
+}
+
+pub const VP8: &str = MIME_TYPE_VP8;
+
+struct Handler {
+    pictures: mpsc::UnboundedSender<Picture>,
+    state: watch::Sender<RTCPeerConnectionState>,
+    counters: Arc<Counters>,
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.state.send_replace(state);
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        tokio::spawn(play(track, self.pictures.clone(), self.counters.clone()));
+    }
+}
+
+impl Receiver {
+    /// A viewer with its offer made.
+    pub async fn offer(options: Options) -> Receiver {
+        let mut engine = MediaEngine::default();
+        let feedback = |kind: &str, parameter: &str| RTCPFeedback { typ: kind.into(), parameter: parameter.into() };
+        let fmtp = match options.codec {
+            MIME_TYPE_H264 => {
+                format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={}", options.profile_level_id)
+            }
+            _ => String::new(),
+        };
+        let codec = RTCRtpCodec {
+            mime_type: options.codec.into(),
+            clock_rate: 90000,
+            channels: 0,
+            sdp_fmtp_line: fmtp,
+            rtcp_feedback: vec![feedback("nack", ""), feedback("nack", "pli"), feedback("ccm", "fir")],
+        };
+        engine
+            .register_codec(RTCRtpCodecParameters { rtp_codec: codec, payload_type: 97 }, RtpCodecKind::Video)
+            .expect("codec");
+        for uri in ["playout-delay", "abs-capture-time"] {
+            let uri = format!("http://www.webrtc.org/experiments/rtp-hdrext/{uri}");
+            let extension = rtc::rtp_transceiver::rtp_sender::RTCRtpHeaderExtensionCapability { uri };
+            engine.register_header_extension(extension, RtpCodecKind::Video, None).expect("extension");
+        }
+        let registry = register_default_interceptors(Registry::new(), &mut engine).expect("interceptors");
+        let settings = SettingEngineBuilder::new()
+            .with_include_loopback_candidate(true)
+            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+            .with_host_acceptance_min_wait(Some(Duration::ZERO))
+            .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+            .build();
+        let (pictures_in, pictures) = mpsc::unbounded_channel();
+        let (state_in, state) = watch::channel(RTCPeerConnectionState::New);
+        let counters = Arc::new(Counters::default());
+        let handler = Handler { pictures: pictures_in, state: state_in, counters: counters.clone() };
+        let connection = PeerConnectionBuilder::new()
+            .with_media_engine(engine)
+            .with_setting_engine(settings)
+            .with_interceptor_registry(registry)
+            .with_handler(Arc::new(handler))
+            .with_udp_addrs(vec![options.bind])
+            .build()
+            .await
+            .expect("peer connection");
+        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+        let init = RTCRtpTransceiverInit {
+            direction: RTCRtpTransceiverDirection::Recvonly,
+            streams: vec![],
+            send_encodings: vec![],
+        };
+        connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).await.expect("transceiver");
+        let channel = connection.create_data_channel("sync", None).await.expect("data channel");
+        let offer = connection.create_offer(None).await.expect("offer");
+        connection.set_local_description(offer).await.expect("local description");
+        let sdp = connection.local_description().await.expect("description").sdp;
+        Receiver { connection, pictures, state, channel, counters, sdp }
+    }
+
+    pub async fn answer(&self, sdp: &str) {
+        let answer = RTCSessionDescription::answer(sdp.to_string()).expect("an answer");
+        self.connection.set_remote_description(answer).await.expect("remote description");
+    }
+
+    /// The next decoded picture; panics with `what` after 15 s.
+    pub async fn picture(&mut self, what: &str) -> Picture {
+        match tokio::time::timeout(Duration::from_secs(15), self.pictures.recv()).await {
+            Ok(Some(picture)) => picture,
+            _ => panic!("no picture: {what} (state {:?})", *self.state.borrow()),
+        }
+    }
+
+    /// Throws away what came so far and returns the next picture that comes from now on.
+    pub async fn fresh_picture(&mut self, what: &str) -> Picture {
+        while self.pictures.try_recv().is_ok() {}
+        self.picture(what).await
+    }
+
+    pub async fn wait_for(&mut self, wanted: RTCPeerConnectionState) {
+        let waiting = self.state.wait_for(|state| *state == wanted);
+        let reached = tokio::time::timeout(Duration::from_secs(30), waiting).await.is_ok_and(|r| r.is_ok());
+        assert!(reached, "still {:?}, wanted {wanted:?}", *self.state.borrow());
+    }
+
+    /// Sends on the data channel and waits for an answer of that type.
+    pub async fn channel_answer(&self, text: &str, kind: &str) -> String {
+        let wanted = format!(r#""type":"{kind}""#);
+        let deadline = Instant::now() + Duration::from_secs(15);
+        let mut sent = text.is_empty();
+        while Instant::now() < deadline {
+            let event = tokio::time::timeout(Duration::from_millis(300), self.channel.poll()).await;
+            if let Ok(Some(DataChannelEvent::OnMessage(message))) = event {
+                let text = String::from_utf8_lossy(&message.data).to_string();
+                if text.contains(&wanted) {
+                    return text;
+                }
+            }
+            if !sent && self.channel.send_text(text).await.is_ok() {
+                sent = true;
+            }
+        }
+        panic!("no {kind} on the data channel");
+    }
+
+    pub async fn close(self) {
+        let _ = self.connection.close().await;
+    }
+}
+
+async fn play(track: Arc<dyn TrackRemote>, pictures: mpsc::UnboundedSender<Picture>, counters: Arc<Counters>) {
+    let mut decoder = Decoder::new().expect("decoder");
+    let mut depacketizer = H264Packet::default();
+    let mut unit: Vec<u8> = Vec::new();
+    let mut last_sequence: Option<u16> = None;
+    let mut damaged = false;
+    while let Some(event) = track.poll().await {
+        let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
+        counters.packets.fetch_add(1, Ordering::Relaxed);
+        counters.extended.fetch_add(u64::from(!packet.header.extensions.is_empty()), Ordering::Relaxed);
+        let sequence = packet.header.sequence_number;
+        if last_sequence.replace(sequence).is_some_and(|last| sequence != last.wrapping_add(1)) {
+            counters.gaps.fetch_add(1, Ordering::Relaxed);
+            damaged = true;
+            depacketizer = H264Packet::default();
+            let loss = PictureLossIndication { sender_ssrc: 0, media_ssrc: packet.header.ssrc };
+            let _ = track.write_rtcp(vec![Box::new(loss)]).await;
+        }
+        let payload: Bytes = packet.payload.clone();
+        match depacketizer.depacketize(&payload) {
+            Ok(nals) => unit.extend_from_slice(&nals),
+            Err(_) => damaged = true,
+        }
+        if !packet.header.marker {
+            continue;
+        }
+        let bytes = std::mem::take(&mut unit);
+        let key = rtcam::media::h264::nal_units(&bytes).any(|nal| rtcam::media::h264::nal_type(nal) == 5);
+        if damaged && !key {
+            continue;
+        }
+        damaged = false;
+        match decoder.decode(&bytes) {
+            Ok(Some(picture)) => {
+                let (width, height) = picture.dimensions();
+                let (ys, us, vs) = picture.strides();
+                let pack = |plane: &[u8], stride: usize, width: usize, rows: usize| -> Vec<u8> {
+                    plane.chunks(stride).take(rows).flat_map(|row| &row[..width]).copied().collect()
+                };
+                let picture = Picture {
+                    width,
+                    height,
+                    y: pack(picture.y(), ys, width, height),
+                    u: pack(picture.u(), us, width / 2, height / 2),
+                    v: pack(picture.v(), vs, width / 2, height / 2),
+                    key,
+                    rtp_time: packet.header.timestamp,
+                    received_at: Instant::now(),
+                    bytes: bytes.len(),
+                };
+                if pictures.send(picture).is_err() {
+                    return;
+                }
+            }
+            _ => {
+                counters.undecodable.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
