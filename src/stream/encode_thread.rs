@@ -8,7 +8,7 @@ use super::card::{Card, Reason};
 use super::encoder_slot::EncoderSlot;
 use super::inbox::{Arrived, Event};
 use super::key_gate::KeyGate;
-use super::pipeline::{Overlay, Shared, TextTools};
+use super::pipeline::{Overlay, Shared};
 use super::status::CameraState;
 use crate::encode::Encoded;
 use crate::media::frame::Frame;
@@ -31,7 +31,6 @@ const SLOW: Duration = Duration::from_millis(100);
 pub(super) struct EncodeThread {
     shared: Arc<Shared>,
     overlay: Overlay,
-    text: TextTools,
     encoder: EncoderSlot,
     units: AccessUnitPool,
     gate: KeyGate,
@@ -61,11 +60,10 @@ enum Showing {
 }
 
 impl EncodeThread {
-    pub fn new(shared: Arc<Shared>, encoder: EncoderSlot, overlay: Overlay, text: TextTools) -> EncodeThread {
+    pub fn new(shared: Arc<Shared>, encoder: EncoderSlot, overlay: Overlay) -> EncodeThread {
         EncodeThread {
             shared,
             overlay,
-            text,
             encoder,
             units: AccessUnitPool::default(),
             gate: KeyGate::default(),
@@ -171,7 +169,7 @@ impl EncodeThread {
         self.kept = None;
         let (format, rate) = self.encoder.last_kind();
         let drawn = self.card.take().filter(|card| card.reason == reason && card.frame.format == format);
-        let mut card = drawn.unwrap_or_else(|| Card::draw(reason, format, self.text));
+        let mut card = drawn.unwrap_or_else(|| Card::draw(reason, format));
         card.frame.captured_at = now;
         self.encode(&card.frame, rate, due.is_none());
         self.card = Some(card);

@@ -78,10 +78,8 @@ impl EncoderSlot {
         self.close();
         let wait = self.backoff.next_wait();
         self.retry_at = Some(now + wait);
-        match self.causes.note(&error.to_string(), now) {
-            Some(1) => tracing::error!("encoder: {error}; retrying in {} s", wait.as_secs_f64()),
-            Some(count) => tracing::error!("encoder: {error} ({count} times); retrying in {} s", wait.as_secs_f64()),
-            None => {}
+        if let Some(next) = self.causes.note(&error.to_string(), wait, now) {
+            tracing::error!("encoder: {error}; {next}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The pipeline as one thing: starts its two threads, lets outputs join, tells how it is, stops within a deadline.
 //!
 //! Owns the threads and what they share. Must never join a thread without a deadline: a driver may hold it for ever.
-//! Input: the app, which brings camera, encoder, overlay and text as functions.
+//! Input: the app, which brings camera, encoder and overlay as functions.
 
 use super::board::Board;
 use super::capture_thread::CaptureThread;
@@ -30,22 +30,11 @@ pub type OpenEncoder = Arc<dyn Fn(&PictureFormat, FrameRate) -> Result<Box<dyn E
 /// Lays everything over a picture; runs on the encode thread.
 pub type Overlay = Box<dyn FnMut(&mut Frame, &Moment) + Send>;
 
-/// `draw(frame, text, centre_x, top, size, rgb)` gives width and height drawn.
-pub type DrawText = fn(&mut Frame, &str, i32, i32, u32, [u8; 3]) -> Result<(u32, u32)>;
-
-/// Text on the card.
-#[derive(Clone, Copy)]
-pub struct TextTools {
-    pub draw: DrawText,
-    pub width: fn(&str, u32) -> u32,
-}
-
 /// What the pipeline is made of.
 pub struct Parts {
     pub open_source: OpenSource,
     pub open_encoder: OpenEncoder,
     pub overlay: Overlay,
-    pub text: TextTools,
 }
 
 #[derive(Clone, Debug)]
@@ -96,7 +85,7 @@ impl Pipeline {
         let shared = Arc::new(Shared { clock, settings, inbox: Inbox::default(), board, fanout });
         let running = Arc::new(Running::default());
         let pipeline = Pipeline { shared: shared.clone(), running };
-        let encode = EncodeThread::new(shared.clone(), encoder, parts.overlay, parts.text);
+        let encode = EncodeThread::new(shared.clone(), encoder, parts.overlay);
         let capture = CaptureThread::new(shared, parts.open_source);
         pipeline.spawn("encode", move || encode.run())?;
         pipeline.spawn("capture", move || capture.run())?;

@@ -7,7 +7,7 @@ use rtcam::encode::{self, Encoded, Encoder};
 use rtcam::error::{Error, ErrorKind, Result};
 use rtcam::media::frame::{BufferPool, Colour, Frame, Layout, Matrix, PictureFormat, Range};
 use rtcam::media::packet::AccessUnit;
-use rtcam::stream::pipeline::{OpenEncoder, OpenSource, Parts, Pipeline, Settings, TextTools};
+use rtcam::stream::pipeline::{OpenEncoder, OpenSource, Parts, Pipeline, Settings};
 use rtcam::stream::status::StreamStatus;
 use rtcam::stream::{Stream, Subscription, Wake};
 use rtcam::units::{FrameRate, KbitPerSec, Micros, Size};
@@ -217,10 +217,6 @@ impl Rig {
             open_source: camera.opener(),
             open_encoder: encoders.opener(),
             overlay: Box::new(|frame, _| frame.planes_mut()[0][..16].fill(235)),
-            text: TextTools {
-                draw: |_, _, _, _, size, _| Ok((size, size)),
-                width: |text, size| text.len() as u32 * size / 2,
-            },
         };
         let settings =
             Settings { size: SIZE, rate: FrameRate::per_second(30), bitrate: KbitPerSec(1500), host: "test".into() };
