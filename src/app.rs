@@ -8,9 +8,9 @@ use crate::config::{CameraConfig, Config, SourceChoice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, HttpState};
 use crate::output::webrtc::WebRtc;
-use crate::overlay::{self, Compositor};
+use crate::overlay::Compositor;
 use crate::stream::Stream;
-use crate::stream::pipeline::{self, Pipeline, TextTools};
+use crate::stream::pipeline::{self, Pipeline};
 use crate::stream::status::CameraState;
 use crate::{capture, encode};
 use std::future::Future;
@@ -128,7 +128,6 @@ fn start_pipeline(config: &Config, clock: &Clock) -> Result<Pipeline> {
         open_source: Arc::new(move || capture::open(&camera, &source_clock)),
         open_encoder: Arc::new(move |format, rate| encode::open(&encoder, format, rate)),
         overlay: Box::new(move |frame, moment| compositor.apply(frame, moment)),
-        text: TextTools { draw: overlay::draw_text, width: overlay::text_width },
     };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Pipeline::start(pipeline::Settings::new(config, host), parts, clock.clone())

@@ -425,7 +425,13 @@ impl Viewer {
     }
 }
 
-fn build(now: Now, common: &Common, feedback: &Feedback, ufrag: &str) -> rtc::shared::error::Result<RTCPeerConnection> {
+fn build(
+    now: Now,
+    common: &Common,
+    feedback: &Feedback,
+    ufrag: &str,
+    profile: &str,
+) -> rtc::shared::error::Result<RTCPeerConnection> {
     let registry = Registry::new()
         .with(Slot::NackResponder, NackResponderBuilder::new().with_size(RESEND_PACKETS).build())
         .with(Slot::SenderReport, SenderReportBuilder::new().build())
