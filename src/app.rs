@@ -4,10 +4,15 @@
 //! parts. Order of stop: HTTP says goodbye, then each part's closer, all within 3 s; a second signal ends it at once.
 
 use crate::clock::{Clock, sleep, within};
-use crate::config::{Config, SourceChoice};
+use crate::config::{CameraConfig, Config, SourceChoice};
 use crate::error::{Error, ErrorKind, Result};
+use crate::http::{self, HttpState};
+use crate::output::webrtc::WebRtc;
+use crate::overlay::Compositor;
 use crate::stream::Stream;
+use crate::stream::pipeline::{self, Pipeline};
 use crate::stream::status::CameraState;
+use crate::{capture, encode};
 use std::future::Future;
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -26,6 +31,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// What HTTP and all closers may take of it.
 const SERVE_STOPS_WITHIN: Duration = Duration::from_secs(1);
 const PARTS_STOP_WITHIN: Duration = Duration::from_millis(1500);
+const PART_STOPS_WITHIN: Duration = Duration::from_millis(700);
 /// How long the start message waits for the camera.
 const CAMERA_OPENS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -93,8 +99,38 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Makes the parts, in the order they need each other: compositor, pipeline, WebRTC output, HTTP.
-fn start_parts(_config: &Config, _clock: &Clock, _listener: TcpListener) -> Result<Parts> {
-    Err(Error::new(ErrorKind::Unsupported, "start: this build has no pipeline"))
+fn start_parts(config: &Config, clock: &Clock, listener: TcpListener) -> Result<Parts> {
+    let stream = Arc::new(start_pipeline(config, clock)?);
+    let door = WebRtc::start(&config.webrtc, config.http.listen.ip(), stream.clone(), clock.clone())?;
+    let state = HttpState::new(config, door.clone(), stream.clone(), clock.clone())?;
+    let (stop_serving, stopped) = watch::channel(false);
+    let (pipeline, output_clock) = (stream.clone(), clock.clone());
+    let closers = vec![
+        Closer { name: "webrtc", close: Box::new(move || door.stop(&output_clock, PART_STOPS_WITHIN)) },
+        Closer {
+            name: "pipeline",
+            close: Box::new(move || {
+                for thread in pipeline.stop(PART_STOPS_WITHIN) {
+                    warn!("stop the {thread} thread: held by a driver; it ends with the process");
+                }
+            }),
+        },
+    ];
+    Ok(Parts { stream, serve: Box::pin(http::serve(listener, state, stopped)), stop_serving, closers })
+}
+
+fn start_pipeline(config: &Config, clock: &Clock) -> Result<Pipeline> {
+    let mut compositor = Compositor::open(&config.overlays)?;
+    // decided once: a camera that is unplugged later is waited for, not replaced by the pattern
+    let camera = CameraConfig { source: capture::resolve(&config.camera), ..config.camera.clone() };
+    let (encoder, source_clock) = (config.encoder.clone(), clock.clone());
+    let parts = pipeline::Parts {
+        open_source: Arc::new(move || capture::open(&camera, &source_clock)),
+        open_encoder: Arc::new(move |format, rate| encode::open(&encoder, format, rate)),
+        overlay: Box::new(move |frame, moment| compositor.apply(frame, moment)),
+    };
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Pipeline::start(pipeline::Settings::new(config, host), parts, clock.clone())
 }
 
 /// Serves until `stop` or a failure, then closes the parts in order. Ok means: stopped because asked to.

@@ -13,10 +13,17 @@ mod v4l2;
 mod v4l2_abi;
 mod v4l2_buffers_sys;
 mod v4l2_device;
+#[cfg(test)]
+mod v4l2_fake;
 mod v4l2_format;
+mod v4l2_list;
 mod v4l2_negotiate;
 mod v4l2_select;
 mod v4l2_sys;
+#[cfg(test)]
+mod v4l2_tests;
+
+pub use v4l2_list::{CameraListing, ControlListing, FormatListing, SizeListing, list_cameras};
 
 use crate::clock::Clock;
 use crate::config::{CameraConfig, SourceChoice};
@@ -96,8 +103,10 @@ pub trait Source: Send {
 pub struct SourceKind {
     pub name: &'static str,
     pub choice: SourceChoice,
-    pub open: fn(&CameraConfig, &Clock) -> Result<Box<dyn Source>, Fault>,
+    pub open: OpenSource,
 }
+
+pub type OpenSource = fn(&CameraConfig, &Clock) -> Result<Box<dyn Source>, Fault>;
 
 pub const SOURCES: &[SourceKind] = &[
     SourceKind { name: "v4l2", choice: SourceChoice::V4l2, open: v4l2::open },

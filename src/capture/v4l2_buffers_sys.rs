@@ -219,9 +219,43 @@ impl Drop for Taken {
 }
 
 fn overlap(regions: &[Option<Region>; 3]) -> bool {
-    let clash = |a: &Region, b: &Region| {
-        a.memory_plane == b.memory_plane && a.start < b.start + b.len && b.start < a.start + a.len
+    let clash = |a: usize, b: usize| match (&regions[a], &regions[b]) {
+        (Some(a), Some(b)) => {
+            a.memory_plane == b.memory_plane && a.start < b.start + b.len && b.start < a.start + a.len
+        }
+        _ => false,
     };
-    let given: Vec<&Region> = regions.iter().flatten().collect();
-    given.iter().enumerate().any(|(n, a)| given[n + 1..].iter().any(|b| clash(a, b)))
+    clash(0, 1) || clash(0, 2) || clash(1, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::v4l2_fake::{FakeCamera, Filled};
+
+    fn region(memory_plane: usize, start: usize, len: usize) -> Option<Region> {
+        Some(Region { memory_plane, start, len })
+    }
+
+    #[test]
+    fn only_regions_inside_the_data_and_apart_from_each_other_are_lent() {
+        let camera = FakeCamera::simple(b"NV12");
+        let device = camera.open_handle().unwrap();
+        camera.state().wire.plane_count = 1;
+        let buffers = Buffers::allocate(device, BufferKind::Single, 4, 1).unwrap();
+        let cases = [
+            ([region(0, 0, 600), region(0, 600, 400), None], true),
+            ([region(0, 0, 601), region(0, 600, 400), None], false),
+            ([region(0, 0, 10), region(0, 20, 10), region(0, 29, 1)], false),
+            ([region(0, 0, 1001), None, None], false),
+            ([region(0, usize::MAX, 2), None, None], false),
+            ([region(1, 0, 10), None, None], false),
+        ];
+        for (regions, lent) in cases {
+            camera.fill(Filled { bytes: vec![5; 1000], ..Filled::of(5) });
+            let taken = buffers.dequeue().unwrap().unwrap();
+            assert_eq!(taken.lend(regions).is_some(), lent, "{regions:?}");
+            assert_eq!(buffers.with_driver(), 4, "every buffer is back");
+        }
+    }
 }

@@ -218,3 +218,162 @@ fn distance(size: Size, rate: Option<FrameRate>, config: &CameraConfig) -> u64 {
     };
     ((size_part + rate_part) * 1000.0) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::v4l2_fake::{FakeCamera, FakeFormat, format};
+
+    fn config(width: u32, height: u32, fps: u32) -> CameraConfig {
+        CameraConfig { width, height, fps, ..CameraConfig::default() }
+    }
+
+    fn plain_fault(call: &str, cause: &io::Error) -> Fault {
+        Fault { kind: FaultKind::Failing, detail: format!("{call}: {cause}") }
+    }
+
+    fn settle(camera: &std::sync::Arc<FakeCamera>, config: &CameraConfig) -> Result<Agreement, Fault> {
+        let device = camera.open_handle().unwrap();
+        negotiate(device.as_ref(), BufferKind::Single, config, &plain_fault)
+    }
+
+    fn chosen(formats: Vec<FakeFormat>, config: &CameraConfig) -> String {
+        let agreement = settle(&FakeCamera::new(formats), config).unwrap();
+        let rate = agreement.rate.map_or("?".into(), |rate| rate.to_string());
+        format!("{} {} {rate}", agreement.wire.fourcc, agreement.wire.size)
+    }
+
+    fn rate_at(width: u32, height: u32, fps: u32) -> (Option<Size>, RateRange) {
+        (Some(Size { width, height }), RateRange::Discrete(FrameRate::per_second(fps)))
+    }
+
+    /// A usual webcam: raw pictures are slow at large sizes, MJPEG is not.
+    fn webcam() -> Vec<FakeFormat> {
+        let mut yuyv = format(b"YUYV", &[(640, 480), (1280, 720), (1920, 1080)], &[]);
+        yuyv.rates = vec![rate_at(640, 480, 30), rate_at(640, 480, 15), rate_at(1280, 720, 10), rate_at(1920, 1080, 5)];
+        vec![format(b"MJPG", &[(640, 480), (1280, 720), (1920, 1080)], &[60, 30, 15]), yuyv]
+    }
+
+    #[test]
+    fn the_cheapest_format_that_reaches_size_and_rate_is_chosen() {
+        let dearest_first = [b"MJPG", b"YUYV", b"NV16", b"YU12", b"NV12"];
+        for count in 1..=dearest_first.len() {
+            let offered = &dearest_first[..count];
+            let formats = offered.iter().map(|name| format(name, &[(640, 480)], &[30])).collect();
+            let cheapest = FourCc(*offered[count - 1]);
+            assert_eq!(chosen(formats, &config(640, 480, 30)), format!("{cheapest} 640x480 30 fps"));
+        }
+        assert_eq!(chosen(webcam(), &config(640, 480, 30)), "YUYV 640x480 30 fps");
+    }
+
+    #[test]
+    fn a_cheap_format_never_wins_with_a_slower_or_smaller_picture() {
+        assert_eq!(chosen(webcam(), &config(1280, 720, 30)), "MJPG 1280x720 30 fps");
+        assert_eq!(chosen(webcam(), &config(1280, 720, 10)), "YUYV 1280x720 10 fps");
+        assert_eq!(chosen(webcam(), &config(640, 480, 60)), "MJPG 640x480 60 fps");
+        let formats = vec![format(b"NV12", &[(320, 240)], &[30]), format(b"MJPG", &[(640, 480)], &[30])];
+        assert_eq!(chosen(formats, &config(640, 480, 30)), "MJPG 640x480 30 fps");
+    }
+
+    #[test]
+    fn what_no_format_reaches_is_approached() {
+        assert_eq!(chosen(webcam(), &config(3840, 2160, 30)), "MJPG 1920x1080 30 fps");
+        assert_eq!(chosen(webcam(), &config(320, 240, 30)), "YUYV 640x480 30 fps");
+        assert_eq!(chosen(webcam(), &config(640, 480, 200)), "MJPG 640x480 60 fps");
+        let mut yuyv = format(b"YUYV", &[(3840, 2160)], &[2]);
+        yuyv.sizes.push(SizeRange::Discrete(Size { width: 1920, height: 1080 }));
+        yuyv.rates = vec![rate_at(3840, 2160, 2), rate_at(1920, 1080, 30)];
+        assert_eq!(chosen(vec![yuyv], &config(3840, 2160, 30)), "YUYV 1920x1080 30 fps");
+    }
+
+    #[test]
+    fn ntsc_rates_and_ranges_of_rates_count() {
+        let ntsc = FrameRate { frames: 30000, seconds: 1001 };
+        let mut formats = vec![format(b"MJPG", &[(640, 480)], &[30]), format(b"YUYV", &[(640, 480)], &[])];
+        formats[1].rates = vec![(None, RateRange::Discrete(ntsc))];
+        assert_eq!(chosen(formats, &config(640, 480, 30)), "YUYV 640x480 29.97 fps");
+        let range = |slowest, fastest| RateRange::Range {
+            slowest: FrameRate::per_second(slowest),
+            fastest: FrameRate::per_second(fastest),
+        };
+        for (range, expected) in [(range(1, 60), 30), (range(1, 20), 20), (range(50, 90), 50), (range(20, 1), 20)] {
+            assert_eq!(nearest_rate(&[range], 30), Some(FrameRate::per_second(expected)), "{range:?}");
+        }
+        assert_eq!(nearest_rate(&[], 30), None);
+    }
+
+    #[test]
+    fn stepwise_and_continuous_sizes_give_the_nearest_allowed_one() {
+        let range = |min: (u32, u32), max: (u32, u32), step: (u32, u32)| SizeRange::Range {
+            min: Size { width: min.0, height: min.1 },
+            max: Size { width: max.0, height: max.1 },
+            step: Size { width: step.0, height: step.1 },
+        };
+        let wanted = Size { width: 650, height: 481 };
+        let cases = [
+            (range((16, 16), (4096, 4096), (1, 1)), (650, 481)),
+            (range((32, 32), (4096, 4096), (16, 8)), (656, 480)),
+            (range((32, 32), (640, 360), (8, 8)), (640, 360)),
+            (range((800, 600), (1600, 1200), (2, 2)), (800, 600)),
+            (range((7, 7), (5, 5), (0, 0)), (7, 7)),
+        ];
+        for (range, (width, height)) in cases {
+            assert_eq!(nearest_size(&range, wanted), Size { width, height }, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn a_named_format_is_the_only_one_asked_for() {
+        let named = CameraConfig { format: "mjpg".into(), ..config(640, 480, 30) };
+        assert_eq!(chosen(webcam(), &named), "MJPG 640x480 30 fps");
+        let missing = CameraConfig { format: "NV12".into(), ..config(640, 480, 30) };
+        let fault = settle(&FakeCamera::new(webcam()), &missing).err().unwrap();
+        assert_eq!(fault.detail, "it does not offer format NV12; it offers MJPG, YUYV");
+        let fault = settle(&FakeCamera::simple(b"H264"), &config(640, 480, 30)).err().unwrap();
+        assert_eq!(fault.kind, FaultKind::NotACamera);
+    }
+
+    #[test]
+    fn another_format_than_asked_is_noticed_and_the_next_one_tried() {
+        let camera =
+            FakeCamera::new(vec![format(b"NV12", &[(640, 480)], &[30]), format(b"YUYV", &[(640, 480)], &[30])]);
+        camera.state().adjust = |wire| {
+            wire.fourcc = FourCc(*b"YUYV");
+            wire.planes[0].bytes_per_line = 2 * wire.size.width;
+        };
+        let agreement = settle(&camera, &config(640, 480, 30)).unwrap();
+        assert_eq!(agreement.wire.fourcc, FourCc(*b"YUYV"));
+        assert_eq!(camera.state().formats_asked.len(), 2);
+    }
+
+    #[test]
+    fn the_size_the_driver_answers_is_the_one_reported() {
+        let camera = FakeCamera::simple(b"NV12");
+        camera.state().adjust = |wire| {
+            wire.size = Size { width: 648, height: 486 };
+            wire.planes[0].bytes_per_line = 704;
+        };
+        let agreement = settle(&camera, &config(640, 480, 30)).unwrap();
+        assert_eq!(agreement.picture.size, Size { width: 648, height: 486 });
+        assert_eq!(agreement.picture.strides, [704, 704, 0]);
+    }
+
+    #[test]
+    fn a_refused_size_leads_to_the_next_and_all_refused_to_a_fault() {
+        let camera = FakeCamera::new(vec![format(b"NV12", &[(640, 480), (320, 240)], &[30])]);
+        camera.refuse("set_format", libc::EINVAL);
+        let fault = settle(&camera, &config(640, 480, 30)).err().unwrap();
+        assert_eq!(fault.kind, FaultKind::Failing);
+        assert!(fault.detail.contains("NV12 640x480: Invalid argument"), "{fault}");
+        let asked: Vec<String> = camera.state().formats_asked.iter().map(|(_, size)| size.to_string()).collect();
+        assert_eq!(asked, ["640x480", "320x240"]);
+    }
+
+    #[test]
+    fn a_driver_without_frame_rates_or_lists_of_sizes_is_fine() {
+        let camera = FakeCamera::new(vec![format(b"NV12", &[], &[])]);
+        camera.refuse("set_rate", libc::ENOTTY);
+        let agreement = settle(&camera, &config(1280, 720, 30)).unwrap();
+        assert_eq!((agreement.rate, agreement.wire.size), (None, Size { width: 1280, height: 720 }));
+    }
+}

@@ -163,7 +163,7 @@ fn no_camera(wanted: &str) -> Fault {
     Fault { kind: FaultKind::Missing, detail: format!("no camera {wanted:?} is connected") }
 }
 
-fn open_node(machine: &Machine, path: &Path) -> Result<Node, Fault> {
+pub fn open_node(machine: &Machine, path: &Path) -> Result<Node, Fault> {
     let open_fault = |cause: io::Error| {
         let (kind, hint) = match cause.raw_os_error() {
             Some(libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::ENOTDIR) => (FaultKind::Missing, ""),
@@ -203,4 +203,181 @@ pub fn holder(machine: &Machine, node: &Path) -> Option<String> {
     let name = fs::read_to_string(machine.proc.join(pid.to_string()).join("comm")).unwrap_or_default();
     let name: String = name.trim().chars().filter(|c| !c.is_control()).collect();
     Some(format!("{} (pid {pid})", if name.is_empty() { "a process" } else { &name }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::v4l2_fake::{CAPTURE, CAPTURE_MPLANE, FakeCamera, format};
+    use crate::capture::v4l2_list::list_on;
+    use crate::capture::{resolve_on, v4l2::Camera};
+    use crate::config::{CameraConfig, SourceChoice};
+    use std::collections::HashMap;
+    use std::os::unix::fs::symlink;
+
+    const METADATA: u32 = 0x0480_0000;
+    const CODEC: u32 = 0x0400_4000;
+
+    /// A machine in a temporary folder, its nodes answered by scripted cameras.
+    struct Board {
+        root: tempfile::TempDir,
+        cameras: HashMap<PathBuf, Arc<FakeCamera>>,
+    }
+
+    impl Board {
+        fn new() -> Board {
+            let root = tempfile::tempdir().unwrap();
+            for folder in ["dev", "sys/class/video4linux", "proc"] {
+                fs::create_dir_all(root.path().join(folder)).unwrap();
+            }
+            Board { root, cameras: HashMap::new() }
+        }
+
+        fn node(&mut self, number: u32, name: &str, caps: u32, formats: &[&[u8; 4]]) -> Arc<FakeCamera> {
+            let formats = formats.iter().map(|fourcc| format(fourcc, &[(640, 480)], &[30])).collect();
+            let camera = FakeCamera::new(formats);
+            camera.state().caps = caps;
+            camera.state().card = format!("card of {name}");
+            let entry = self.entry(number);
+            fs::create_dir_all(&entry).unwrap();
+            fs::write(entry.join("name"), format!("{name}\n")).unwrap();
+            let path = self.root.path().join(format!("dev/video{number}"));
+            fs::write(&path, "").unwrap();
+            self.cameras.insert(path, camera.clone());
+            camera
+        }
+
+        fn entry(&self, number: u32) -> PathBuf {
+            self.root.path().join(format!("sys/class/video4linux/video{number}"))
+        }
+
+        fn usb(&self, number: u32, vendor: &str, product: &str) {
+            let device = self.root.path().join(format!("sys/devices/usb1/1-{number}"));
+            let interface = device.join(format!("1-{number}:1.0"));
+            fs::create_dir_all(&interface).unwrap();
+            fs::write(device.join("idVendor"), format!("{vendor}\n")).unwrap();
+            fs::write(device.join("idProduct"), format!("{product}\n")).unwrap();
+            symlink(interface, self.entry(number).join("device")).unwrap();
+        }
+
+        fn machine(&self) -> Machine {
+            let cameras = self.cameras.clone();
+            Machine {
+                dev: self.root.path().join("dev"),
+                sys: self.root.path().join("sys"),
+                proc: self.root.path().join("proc"),
+                open: Box::new(move |path| match cameras.get(path) {
+                    Some(camera) => camera.open_handle(),
+                    None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+                }),
+            }
+        }
+
+        /// The number of the node that is found, or the kind of fault.
+        fn find(&self, wanted: &str) -> Result<String, FaultKind> {
+            let node = find(&self.machine(), wanted).map_err(|fault| fault.kind)?;
+            Ok(node.path.file_name().unwrap().to_str().unwrap().into())
+        }
+    }
+
+    /// Metadata, codec and raw sensor nodes around two cameras of the same name.
+    fn crowded() -> Board {
+        let mut board = Board::new();
+        board.node(0, "rkisp_rawwr", CAPTURE_MPLANE, &[b"BG10"]);
+        board.node(1, "bcm2835-codec", CODEC | CAPTURE_MPLANE, &[b"NV12"]);
+        board.node(3, "HD Webcam: HD Webcam", METADATA, &[]);
+        board.node(2, "HD Webcam: HD Webcam", CAPTURE, &[b"MJPG", b"YUYV"]);
+        board.node(10, "rkispp_scale0", CAPTURE_MPLANE, &[b"NV12"]);
+        board.node(12, "rkispp_scale0", CAPTURE_MPLANE, &[b"NV12"]);
+        board.usb(2, "046d", "0825");
+        board.usb(3, "046d", "0825");
+        board
+    }
+
+    #[test]
+    fn auto_takes_the_first_node_that_gives_usable_pictures() {
+        assert_eq!(crowded().find("auto"), Ok("video2".into()));
+        let mut board = Board::new();
+        assert_eq!(board.find("auto"), Err(FaultKind::Missing));
+        board.node(4, "metadata", METADATA, &[]);
+        assert_eq!(board.find("auto"), Err(FaultKind::Missing));
+        board.node(5, "raw sensor", CAPTURE, &[b"BG10"]);
+        assert_eq!(board.find("auto"), Ok("video5".into()), "opening it will say what it lacks");
+    }
+
+    #[test]
+    fn cameras_are_found_by_name_part_of_it_card_and_usb_id() {
+        let board = crowded();
+        for (wanted, expected) in [
+            ("name:rkispp_scale0", Ok("video10")),
+            ("name:hd webcam", Ok("video2")),
+            ("name:card of rkispp", Ok("video10")),
+            ("name:bcm2835", Err(FaultKind::Missing)),
+            ("name:nothing like it", Err(FaultKind::Missing)),
+            ("usb:046D:0825", Ok("video2")),
+            ("usb:dead:beef", Err(FaultKind::Missing)),
+        ] {
+            assert_eq!(board.find(wanted), expected.map(String::from), "{wanted}");
+        }
+        let path = |number| board.root.path().join(format!("dev/video{number}")).display().to_string();
+        assert_eq!(board.find(&path(12)), Ok("video12".into()));
+        assert_eq!(board.find(&path(3)), Err(FaultKind::NotACamera));
+        assert_eq!(board.find(&path(99)), Err(FaultKind::Missing));
+    }
+
+    #[test]
+    fn what_auto_means_is_a_camera_if_there_is_one_or_one_was_named() {
+        let auto = CameraConfig::default();
+        let named = CameraConfig { device: "usb:046d:0825".into(), ..auto.clone() };
+        let empty = Board::new();
+        assert_eq!(resolve_on(&empty.machine(), &auto), SourceChoice::Pattern);
+        assert_eq!(resolve_on(&empty.machine(), &named), SourceChoice::V4l2);
+        assert_eq!(resolve_on(&crowded().machine(), &auto), SourceChoice::V4l2);
+        let mut board = Board::new();
+        board.node(0, "metadata", METADATA, &[]);
+        assert_eq!(resolve_on(&board.machine(), &auto), SourceChoice::Pattern);
+        board.node(1, "locked", CAPTURE, &[b"NV12"]).refuse("open", libc::EACCES);
+        assert_eq!(resolve_on(&board.machine(), &auto), SourceChoice::V4l2, "the picture will say what to do");
+        let file = CameraConfig { source: SourceChoice::File, ..auto };
+        assert_eq!(resolve_on(&empty.machine(), &file), SourceChoice::File);
+    }
+
+    #[test]
+    fn a_busy_camera_names_the_process_that_holds_it() {
+        let mut board = Board::new();
+        let camera = board.node(0, "HD Webcam", CAPTURE, &[b"NV12"]);
+        camera.refuse("set_format", libc::EBUSY);
+        let machine = board.machine();
+        let config = CameraConfig::default();
+        let busy = |machine: &Machine| Camera::open(machine, &config, &camera.clock).err().unwrap().detail;
+        assert!(busy(&machine).ends_with("dev/video0 (card of HD Webcam): busy"), "{}", busy(&machine));
+        for (pid, name, target) in [(811, "bash", "/dev/null"), (812, "ffmpeg", "video0")] {
+            let process = machine.proc.join(pid.to_string());
+            fs::create_dir_all(process.join("fd")).unwrap();
+            fs::write(process.join("comm"), format!("{name}\n")).unwrap();
+            symlink(fs::canonicalize(&machine.dev).unwrap().join(target), process.join("fd/5")).unwrap();
+        }
+        fs::create_dir_all(machine.proc.join("not a process")).unwrap();
+        assert!(busy(&machine).ends_with(": busy: held by ffmpeg (pid 812)"), "{}", busy(&machine));
+    }
+
+    #[test]
+    fn the_list_has_every_camera_with_formats_and_controls_and_nothing_else() {
+        let cameras = list_on(&crowded().machine());
+        let names: Vec<&str> = cameras.iter().map(|camera| camera.name.as_str()).collect();
+        assert_eq!(names, ["rkisp_rawwr", "HD Webcam: HD Webcam", "rkispp_scale0", "rkispp_scale0"]);
+        assert!(!cameras[0].formats[0].usable);
+        let webcam = &cameras[1];
+        assert_eq!((webcam.usb_id.as_deref(), webcam.multiplanar), (Some("046d:0825"), false));
+        assert_eq!(webcam.formats[1].sizes[0].size, "640x480");
+        assert_eq!(webcam.formats[1].sizes[0].fps, [30.0]);
+        let controls: Vec<_> = webcam.controls.iter().map(|c| (c.name.as_str(), c.kind, c.value)).collect();
+        let expected = [
+            ("Brightness", "integer", Some(11)),
+            ("Anti Flicker", "menu", Some(31)),
+            ("A type nobody knows", "compound", None),
+        ];
+        assert_eq!(controls, expected);
+        assert_eq!(webcam.controls[1].menu, ["item 0", "item 2"]);
+    }
 }

@@ -3,6 +3,7 @@
 //! One file per command. Exit codes: 0 fine, 2 bad usage or config, 1 otherwise. Must never start anything before the
 //! config is known to be good. Input: the arguments and stdin.
 
+mod cameras;
 mod check;
 mod password;
 mod run;
@@ -29,6 +30,12 @@ enum Command {
     Run(ConfigArguments),
     /// Look at the config, say what it would do, start nothing
     Check(ConfigArguments),
+    /// List the cameras: formats, sizes, rates, controls
+    Cameras {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Read a password and print the line for the config
     Password,
 }
@@ -50,6 +57,7 @@ pub fn main(start: fn(Config) -> Result<()>) -> ExitCode {
         None => run::run(&arguments.config, start),
         Some(Command::Run(config)) => run::run(&config, start),
         Some(Command::Check(config)) => check::run(&config),
+        Some(Command::Cameras { json }) => cameras::run(json),
         Some(Command::Password) => password::run(),
     };
     match done {

@@ -17,6 +17,8 @@ use openh264::{OpenH264API, Timestamp};
 
 pub const NAME: &str = "openh264";
 
+const OPENING_BITS_PER_PIXEL: f64 = 0.12;
+
 pub struct OpenH264 {
     encoder: oh::Encoder,
     format: PictureFormat,
@@ -35,30 +37,42 @@ pub fn open(config: &EncoderConfig, format: &PictureFormat, rate: FrameRate) -> 
         Layout::Nv12 => Some(ChromaPlanes::new(format)?),
         Layout::I420 => None,
     };
-    let encoder = oh::Encoder::with_api_config(OpenH264API::from_source(), settings(config, format.colour, rate))
-        .map_err(|cause| {
-            Error::new(ErrorKind::Unsupported, format!("openh264: open for {}", format.size)).because(cause)
-        })?;
+    let opening = opening_rate(config.bitrate_kbps, format, rate);
+    let encoder =
+        oh::Encoder::with_api_config(OpenH264API::from_source(), settings(config, opening, format.colour, rate))
+            .map_err(|cause| {
+                Error::new(ErrorKind::Unsupported, format!("openh264: open for {}", format.size)).because(cause)
+            })?;
     Ok(Box::new(OpenH264 {
         encoder,
         format: *format,
         chroma,
-        rate: config.bitrate_kbps,
-        new_rate: None,
+        rate: opening,
+        new_rate: Some(config.bitrate_kbps).filter(|rate| *rate != opening),
         key_wanted: true,
         last_ms: None,
     }))
 }
 
-fn settings(config: &EncoderConfig, colour: Colour, rate: FrameRate) -> oh::EncoderConfig {
+/// openh264 takes the quality of its very first picture from the bit rate alone, without a look at it: 39 KB for a busy
+/// one at 640x480 and 1.5 Mbit/s. From a lower rate it starts coarser (29 KB), and the full rate holds from the second.
+fn opening_rate(full: KbitPerSec, format: &PictureFormat, rate: FrameRate) -> KbitPerSec {
+    let pixels = f64::from(format.size.width) * f64::from(format.size.height);
+    let kbit = OPENING_BITS_PER_PIXEL * pixels * rate.as_f64() / 1000.0;
+    full.min(KbitPerSec(kbit.ceil() as u32))
+}
+
+fn settings(config: &EncoderConfig, opening: KbitPerSec, colour: Colour, rate: FrameRate) -> oh::EncoderConfig {
     let fps = rate.as_f64() as f32;
-    let bits = u32::try_from(config.bitrate_kbps.bits_per_sec()).unwrap_or(u32::MAX);
+    let bits = u32::try_from(opening.bits_per_sec()).unwrap_or(u32::MAX);
     let key_interval = (f64::from(config.key_interval_s) * rate.as_f64()).ceil().max(1.0) as u32;
     oh::EncoderConfig::new()
         .usage_type(oh::UsageType::CameraVideoRealTime)
         .profile(oh::Profile::Baseline)
         .complexity(oh::Complexity::Low)
-        .rate_control_mode(oh::RateControlMode::Bitrate)
+        // a leaky bucket over real time. On real footage it beat Bitrate mode: 40.0 / 43.6 / 46.0 dB against 39.1 / 41.0 /
+        // 45.9, key pictures of at most 32 KB against 36, 2 pictures left out against 9; for 5 % more bits
+        .rate_control_mode(oh::RateControlMode::Timestamp)
         .bitrate(oh::BitRate::from_bps(bits))
         .max_frame_rate(oh::FrameRate::from_hz(fps))
         .skip_frames(true)

@@ -139,10 +139,8 @@ impl CaptureThread {
         self.shared.board.capture_beat(now);
         self.shared.inbox.nudge();
         let wait = self.backoff.next_wait();
-        match self.causes.note(&fault.detail, now) {
-            Some(1) => tracing::warn!("camera: {fault}; retrying in {} s", wait.as_secs_f64()),
-            Some(count) => tracing::warn!("camera: {fault} ({count} times); retrying in {} s", wait.as_secs_f64()),
-            None => {}
+        if let Some(next) = self.causes.note(&fault.detail, wait, now) {
+            tracing::warn!("camera: {fault}; {next}");
         }
         self.rest(wait);
     }

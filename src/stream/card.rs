@@ -5,8 +5,9 @@
 //! Input: the camera's state.
 
 use crate::capture::FaultKind;
+use crate::error::Result;
 use crate::media::frame::{BufferPool, Frame, PictureFormat, Range};
-use crate::stream::pipeline::TextTools;
+use crate::overlay;
 use crate::units::Micros;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,17 @@ pub(super) struct Card {
     pub reason: Reason,
     pub frame: Frame,
 }
+
+/// `draw(frame, text, centre_x, top, size, rgb)` gives width and height drawn.
+type DrawText = fn(&mut Frame, &str, i32, i32, u32, [u8; 3]) -> Result<(u32, u32)>;
+
+#[derive(Clone, Copy)]
+struct TextTools {
+    draw: DrawText,
+    width: fn(&str, u32) -> u32,
+}
+
+const TEXT: TextTools = TextTools { draw: overlay::draw_text, width: overlay::text_width };
 
 const WHITE: [u8; 3] = [240, 240, 240];
 const GREY: [u8; 3] = [165, 170, 178];
@@ -42,7 +54,11 @@ fn words(reason: &Reason) -> (&'static str, &'static str) {
 }
 
 impl Card {
-    pub fn draw(reason: Reason, format: PictureFormat, text: TextTools) -> Card {
+    pub fn draw(reason: Reason, format: PictureFormat) -> Card {
+        Card::draw_with(reason, format, TEXT)
+    }
+
+    fn draw_with(reason: Reason, format: PictureFormat, text: TextTools) -> Card {
         let mut frame = dark(format);
         let lines = lines(&reason, &format, text);
         let height: u32 = lines.iter().map(|line| line.size + line.gap).sum();
@@ -173,7 +189,7 @@ mod tests {
         text.chars().map(|c| if c.is_ascii() { size / 2 } else { size }).sum()
     }
 
-    const TEXT: TextTools = TextTools {
+    const RECORDER: TextTools = TextTools {
         draw: |_, text, x, top, size, _| {
             DRAWN.with_borrow_mut(|drawn| drawn.push((text.into(), x, top, size)));
             Ok((width(text, size), size))
@@ -188,7 +204,7 @@ mod tests {
 
     fn drawn(reason: Reason, width: u32, height: u32) -> Vec<(String, i32, i32, u32)> {
         DRAWN.take();
-        Card::draw(reason, format(width, height), TEXT);
+        Card::draw_with(reason, format(width, height), RECORDER);
         DRAWN.take()
     }
 
@@ -215,6 +231,17 @@ mod tests {
             assert!(bottom <= h as i32, "{w}x{h}");
         }
         drawn(Reason::Away { kind: FaultKind::Busy, detail }, 16, 16);
+    }
+
+    #[test]
+    fn letters_really_stand_on_the_card() {
+        let format = format(640, 480);
+        for reason in [Reason::Opening, Reason::Away { kind: FaultKind::Missing, detail: "没有 /dev/video0".into() }]
+        {
+            let card = Card::draw(reason, format);
+            let bright = card.frame.planes()[0].iter().filter(|&&luma| luma > 150).count();
+            assert!((500..60_000).contains(&bright), "{bright} bright pixels");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::card::{Card, Reason};
 use super::encoder_slot::EncoderSlot;
 use super::inbox::{Arrived, Event};
 use super::key_gate::KeyGate;
-use super::pipeline::{Overlay, Shared, TextTools};
+use super::pipeline::{Overlay, Shared};
 use super::status::CameraState;
 use crate::encode::Encoded;
 use crate::media::frame::Frame;
@@ -31,7 +31,6 @@ const SLOW: Duration = Duration::from_millis(100);
 pub(super) struct EncodeThread {
     shared: Arc<Shared>,
     overlay: Overlay,
-    text: TextTools,
     encoder: EncoderSlot,
     units: AccessUnitPool,
     gate: KeyGate,
@@ -61,11 +60,10 @@ enum Showing {
 }
 
 impl EncodeThread {
-    pub fn new(shared: Arc<Shared>, encoder: EncoderSlot, overlay: Overlay, text: TextTools) -> EncodeThread {
+    pub fn new(shared: Arc<Shared>, encoder: EncoderSlot, overlay: Overlay) -> EncodeThread {
         EncodeThread {
             shared,
             overlay,
-            text,
             encoder,
             units: AccessUnitPool::default(),
             gate: KeyGate::default(),
@@ -84,7 +82,8 @@ impl EncodeThread {
             let event = self.shared.inbox.wait(self.patience());
             let now = self.shared.clock.now();
             self.shared.board.encode_beat(now);
-            if self.shared.fanout.subscribers() == 0 {
+            // both: the last viewer may leave and the next one come between two looks
+            if self.shared.fanout.take_begun() || self.shared.fanout.subscribers() == 0 {
                 self.rest();
             }
             match event {
@@ -107,6 +106,7 @@ impl EncodeThread {
 
     fn rest(&mut self) {
         self.showing = Showing::Nothing;
+        self.encoder.close();
         self.kept = None;
         self.card = None;
     }
@@ -169,7 +169,7 @@ impl EncodeThread {
         self.kept = None;
         let (format, rate) = self.encoder.last_kind();
         let drawn = self.card.take().filter(|card| card.reason == reason && card.frame.format == format);
-        let mut card = drawn.unwrap_or_else(|| Card::draw(reason, format, self.text));
+        let mut card = drawn.unwrap_or_else(|| Card::draw(reason, format));
         card.frame.captured_at = now;
         self.encode(&card.frame, rate, due.is_none());
         self.card = Some(card);
@@ -187,11 +187,14 @@ impl EncodeThread {
         }
     }
 
-    /// `change`: what is shown is something else than before, so a key picture is worth its bytes.
+    /// `change`: what is shown is something else than before, so a key picture (and a fresh encoder) is worth its bytes.
     fn encode(&mut self, frame: &Frame, rate: FrameRate, change: bool) {
         let overlaid_at = self.shared.clock.now();
         let force = change || self.gate.is_open(overlaid_at) && self.shared.fanout.wants_key();
-        let Some(encoder) = self.encoder.ready(&frame.format, rate, overlaid_at) else { return };
+        if change {
+            self.encoder.close();
+        }
+        let Some(encoder) = self.encoder.ready((frame.format, rate), overlaid_at) else { return };
         if force {
             self.gate.pass(overlaid_at);
             encoder.force_key();

@@ -2,53 +2,65 @@
 //!
 //! Owns its life and the log lines about it. Must never end the encode thread. Input: the encode thread.
 
-use super::pipeline::{OpenEncoder, ProbedEncoder};
+use super::pipeline::OpenEncoder;
 use super::retry::{Backoff, CauseLog};
 use crate::encode::Encoder;
 use crate::error::Error;
 use crate::media::frame::PictureFormat;
 use crate::units::{FrameRate, Micros};
 
+/// Format and rate of pictures.
+pub(super) type Kind = (PictureFormat, FrameRate);
+
 pub(super) struct EncoderSlot {
     open: OpenEncoder,
-    current: Option<ProbedEncoder>,
-    kind: (PictureFormat, FrameRate),
+    /// Of `kind`.
+    current: Option<Box<dyn Encoder>>,
+    kind: Kind,
+    /// The kind last told in the log.
+    told: Option<Kind>,
     retry_at: Option<Micros>,
     backoff: Backoff,
     causes: CauseLog,
 }
 
 impl EncoderSlot {
-    pub fn new(open: OpenEncoder, first: ProbedEncoder) -> EncoderSlot {
+    pub fn new(open: OpenEncoder, first: Kind) -> EncoderSlot {
         let (backoff, causes) = (Backoff::default(), CauseLog::default());
-        let kind = (first.format, first.rate);
-        EncoderSlot { open, current: Some(first), kind, retry_at: None, backoff, causes }
+        EncoderSlot { open, current: None, kind: first, told: None, retry_at: None, backoff, causes }
     }
 
-    /// Format and rate of the last picture: what a card is drawn for, so that viewers' decoders go on.
-    pub fn last_kind(&self) -> (PictureFormat, FrameRate) {
+    /// Of the last picture: what a card is drawn for, so that viewers' decoders go on.
+    pub fn last_kind(&self) -> Kind {
         self.kind
     }
 
-    /// The encoder for such pictures; None while it is broken and waits to be tried again.
-    pub fn ready(&mut self, format: &PictureFormat, rate: FrameRate, now: Micros) -> Option<&mut dyn Encoder> {
-        self.kind = (*format, rate);
-        if !self.current.as_ref().is_some_and(|current| (current.format, current.rate) == self.kind) {
-            // the old one goes first: a hardware encoder may have one place only
-            self.current = None;
-            self.reopen(format, rate, now);
-        }
-        self.current.as_mut().map(|current| &mut *current.encoder as &mut dyn Encoder)
+    /// Ends the encoder; the next picture gets a fresh one. A rate control that remembers another picture (the card,
+    /// a dark room hours ago) makes key pictures of twice the size.
+    pub fn close(&mut self) {
+        self.current = None;
     }
 
-    fn reopen(&mut self, format: &PictureFormat, rate: FrameRate, now: Micros) {
-        if self.retry_at.is_some_and(|at| now < at) {
-            return;
+    /// The encoder for such pictures; None while it is broken and waits to be tried again.
+    pub fn ready(&mut self, kind: Kind, now: Micros) -> Option<&mut dyn Encoder> {
+        if self.kind != kind {
+            self.kind = kind;
+            self.close();
         }
-        match (self.open)(format, rate) {
+        if self.current.is_none() && self.retry_at.is_none_or(|at| now >= at) {
+            self.reopen(now);
+        }
+        self.current.as_mut().map(|current| &mut **current as &mut dyn Encoder)
+    }
+
+    fn reopen(&mut self, now: Micros) {
+        let (format, rate) = self.kind;
+        match (self.open)(&format, rate) {
             Ok(encoder) => {
-                tracing::info!("encoder: {} opened for {} at {rate}", encoder.name(), format.size);
-                self.current = Some(ProbedEncoder { encoder, format: *format, rate });
+                if self.told.replace(self.kind) != Some(self.kind) {
+                    tracing::info!("encoder: {} opened for {} at {rate}", encoder.name(), format.size);
+                }
+                self.current = Some(encoder);
             }
             Err(error) => self.failed(&error, now),
         }
@@ -63,13 +75,11 @@ impl EncoderSlot {
     }
 
     pub fn failed(&mut self, error: &Error, now: Micros) {
-        self.current = None;
+        self.close();
         let wait = self.backoff.next_wait();
         self.retry_at = Some(now + wait);
-        match self.causes.note(&error.to_string(), now) {
-            Some(1) => tracing::error!("encoder: {error}; retrying in {} s", wait.as_secs_f64()),
-            Some(count) => tracing::error!("encoder: {error} ({count} times); retrying in {} s", wait.as_secs_f64()),
-            None => {}
+        if let Some(next) = self.causes.note(&error.to_string(), wait, now) {
+            tracing::error!("encoder: {error}; {next}");
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct FanOut {
     subscribers: AtomicUsize,
     next_id: AtomicU64,
     key_requested: AtomicBool,
+    /// Somebody joined when nobody was there.
+    begun: AtomicBool,
 }
 
 impl FanOut {
@@ -31,6 +33,7 @@ impl FanOut {
             subscribers: AtomicUsize::new(0),
             next_id: AtomicU64::new(0),
             key_requested: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
         }
     }
 
@@ -38,12 +41,19 @@ impl FanOut {
         let id = SubscriberId(self.next_id.fetch_add(1, Ordering::Relaxed));
         lock(&self.wakers).push((id, waker));
         lock(&self.hub).join(id);
-        self.subscribers.fetch_add(1, Ordering::Release);
+        if self.subscribers.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.begun.store(true, Ordering::Release);
+        }
         Box::new(Seat { fanout: self.clone(), id })
     }
 
     pub fn subscribers(&self) -> usize {
         self.subscribers.load(Ordering::Acquire)
+    }
+
+    /// Whether a first subscriber came since the last call: nobody needs what was encoded before.
+    pub fn take_begun(&self) -> bool {
+        self.begun.swap(false, Ordering::AcqRel)
     }
 
     /// Somebody joined, fell behind, or asked.

@@ -1,7 +1,7 @@
 //! The pipeline as one thing: starts its two threads, lets outputs join, tells how it is, stops within a deadline.
 //!
 //! Owns the threads and what they share. Must never join a thread without a deadline: a driver may hold it for ever.
-//! Input: the app, which brings camera, encoder, overlay and text as functions.
+//! Input: the app, which brings camera, encoder and overlay as functions.
 
 use super::board::Board;
 use super::capture_thread::CaptureThread;
@@ -15,7 +15,7 @@ use super::{Stream, Subscription, Wake};
 use crate::capture::{Fault, Source};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::encode::{Encoded, Encoder};
+use crate::encode::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::frame::{Colour, Frame, Layout, Matrix, PictureFormat, Range};
 use crate::media::h264;
@@ -30,19 +30,11 @@ pub type OpenEncoder = Arc<dyn Fn(&PictureFormat, FrameRate) -> Result<Box<dyn E
 /// Lays everything over a picture; runs on the encode thread.
 pub type Overlay = Box<dyn FnMut(&mut Frame, &Moment) + Send>;
 
-/// Text on the card: `draw(frame, text, centre_x, top, size, rgb)` gives width and height drawn.
-#[derive(Clone, Copy)]
-pub struct TextTools {
-    pub draw: fn(&mut Frame, &str, i32, i32, u32, [u8; 3]) -> Result<(u32, u32)>,
-    pub width: fn(&str, u32) -> u32,
-}
-
 /// What the pipeline is made of.
 pub struct Parts {
     pub open_source: OpenSource,
     pub open_encoder: OpenEncoder,
     pub overlay: Overlay,
-    pub text: TextTools,
 }
 
 #[derive(Clone, Debug)]
@@ -86,16 +78,14 @@ impl Pipeline {
     /// camera that does not open is no error: viewers see why.
     pub fn start(settings: Settings, parts: Parts, clock: Clock) -> Result<Pipeline> {
         let format = first_format(settings.size);
-        let (first, profile_level_id) = probe(&parts.open_encoder, format, settings.rate)?;
         let board = Board::new(clock.now());
-        board.set_encoder(first.encoder.name());
-        board.set_profile_level_id(profile_level_id);
+        probe(&parts.open_encoder, format, settings.rate, &board)?;
         let fanout = Arc::new(FanOut::new());
+        let encoder = EncoderSlot::new(parts.open_encoder, (format, settings.rate));
         let shared = Arc::new(Shared { clock, settings, inbox: Inbox::default(), board, fanout });
         let running = Arc::new(Running::default());
         let pipeline = Pipeline { shared: shared.clone(), running };
-        let encoder = EncoderSlot::new(parts.open_encoder, first);
-        let encode = EncodeThread::new(shared.clone(), encoder, parts.overlay, parts.text);
+        let encode = EncodeThread::new(shared.clone(), encoder, parts.overlay);
         let capture = CaptureThread::new(shared, parts.open_source);
         pipeline.spawn("encode", move || encode.run())?;
         pipeline.spawn("capture", move || capture.run())?;
@@ -152,22 +142,18 @@ fn first_format(size: Size) -> PictureFormat {
     PictureFormat::packed(Layout::I420, size, colour)
 }
 
-pub(super) struct ProbedEncoder {
-    pub encoder: Box<dyn Encoder>,
-    pub format: PictureFormat,
-    pub rate: FrameRate,
-}
-
 /// Encodes one dark picture, for the SPS that offers are answered with before anybody watches.
-fn probe(open: &OpenEncoder, format: PictureFormat, rate: FrameRate) -> Result<(ProbedEncoder, [u8; 3])> {
+fn probe(open: &OpenEncoder, format: PictureFormat, rate: FrameRate, board: &Board) -> Result<()> {
     let mut encoder = open(&format, rate)?;
     let mut unit = AccessUnit::default();
     encoder.force_key();
-    let encoded = encoder.encode(&card::dark(format), &mut unit)?;
-    let id = h264::nal_units(&unit.bytes).find_map(h264::profile_level_id).filter(|_| encoded == Encoded::Unit);
+    encoder.encode(&card::dark(format), &mut unit)?;
     let name = encoder.name();
+    let id = h264::nal_units(&unit.bytes).find_map(h264::profile_level_id);
     let id = id.ok_or_else(|| Error::new(ErrorKind::Unsupported, format!("{name}: the first picture has no SPS")))?;
-    Ok((ProbedEncoder { encoder, format, rate }, id))
+    board.set_encoder(name);
+    board.set_profile_level_id(id);
+    Ok(())
 }
 
 /// Which threads run; they leave by dropping their `Entered`, even when they panic.

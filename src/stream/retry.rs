@@ -2,14 +2,11 @@
 //!
 //! Pure. Input: failures of the camera and the encoder, and the clock's `now`.
 
+use crate::repeat::{RepeatFilter, Say};
 use crate::units::Micros;
 use std::time::Duration;
 
 const WAITS_MS: [u64; 4] = [250, 500, 1000, 2000];
-const REPEAT_EVERY: Duration = Duration::from_secs(30);
-/// More causes than one outage has; the oldest is forgotten (and would be logged anew).
-const CAUSES: usize = 16;
-
 /// 0.25, 0.5, 1, 2, 2 ... s.
 #[derive(Default)]
 pub(super) struct Backoff {
@@ -28,39 +25,28 @@ impl Backoff {
     }
 }
 
-/// One line per cause, then a count every 30 s.
-#[derive(Default)]
-pub(super) struct CauseLog {
-    causes: Vec<Cause>,
-}
+/// One line per cause, then a count every 30 s; everything is news again once it worked in between.
+pub(super) struct CauseLog(RepeatFilter);
 
-struct Cause {
-    text: String,
-    count: u64,
-    logged_at: Micros,
+impl Default for CauseLog {
+    fn default() -> CauseLog {
+        CauseLog(RepeatFilter::new(Duration::from_secs(30), 16))
+    }
 }
 
 impl CauseLog {
-    /// Notes a failure. Some(how often it came so far) when it is worth a line now.
-    pub fn note(&mut self, text: &str, now: Micros) -> Option<u64> {
-        if let Some(cause) = self.causes.iter_mut().find(|cause| cause.text == text) {
-            cause.count += 1;
-            let due = now.since(cause.logged_at) >= REPEAT_EVERY;
-            if due {
-                cause.logged_at = now;
-            }
-            return due.then_some(cause.count);
+    /// What a line about this failure ends with, if it is worth one.
+    pub fn note(&mut self, cause: &str, wait: Duration, now: Micros) -> Option<String> {
+        let next = format!("retrying in {} s", wait.as_secs_f64());
+        match self.0.observe(now, cause) {
+            Say::Now => Some(next),
+            Say::Count(more) => Some(format!("{next} ({more} more times in the last 30 s)")),
+            Say::Nothing => None,
         }
-        if self.causes.len() == CAUSES {
-            self.causes.remove(0);
-        }
-        self.causes.push(Cause { text: text.into(), count: 1, logged_at: now });
-        Some(1)
     }
 
-    /// It works again: the next failure is news.
     pub fn clear(&mut self) {
-        self.causes.clear();
+        *self = CauseLog::default();
     }
 }
 
@@ -79,26 +65,21 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_once_and_then_counted() {
+    fn a_cause_is_told_once_then_counted_and_is_news_after_it_worked() {
         let (clock, hand) = Clock::test();
         let mut log = CauseLog::default();
-        assert_eq!(log.note("no such device", clock.now()), Some(1));
+        let note = |log: &mut CauseLog, cause: &str| log.note(cause, Duration::from_millis(500), clock.now());
+        assert_eq!(note(&mut log, "no such device").as_deref(), Some("retrying in 0.5 s"));
         let mut told = Vec::new();
         for _ in 0..40 {
             hand.advance(Duration::from_secs(2));
-            told.extend(log.note("no such device", clock.now()));
+            told.extend(note(&mut log, "no such device"));
         }
-        assert_eq!(told, [16, 31], "one line per 30 s");
-        assert_eq!(log.note("busy", clock.now()), Some(1), "another cause is news");
-        assert_eq!(log.note("no such device", clock.now()), None);
+        assert_eq!(told.len(), 2, "one line per 30 s: {told:?}");
+        assert!(told[0].contains("more times"), "{told:?}");
+        assert!(note(&mut log, "busy").is_some(), "another cause is news");
+        assert!(note(&mut log, "busy").is_none());
         log.clear();
-        assert_eq!(log.note("busy", clock.now()), Some(1));
-    }
-
-    #[test]
-    fn ever_new_causes_do_not_pile_up() {
-        let mut log = CauseLog::default();
-        assert!((0..1000).all(|n| log.note(&format!("cause {n}"), Micros(0)) == Some(1)));
-        assert_eq!(log.causes.len(), CAUSES);
+        assert!(note(&mut log, "busy").is_some());
     }
 }

@@ -11,11 +11,12 @@ pub const MAX_OFFER_BYTES: usize = 64 * 1024;
 /// Candidates taken from one offer; the rest is ignored.
 pub const MAX_CANDIDATES: usize = 64;
 
-/// Profiles (profile_idc, constraint flags) whose decoders play a Constrained Baseline stream and that we answer to.
-pub const ANSWERED_PROFILES: [&str; 2] = ["42e0", "4200"];
+/// Profiles (profile_idc, constraint flags) whose decoders play a Constrained Baseline stream, the one that says exactly
+/// what our SPS says first.
+const PROFILES: [&str; 2] = ["42e0", "4200"];
 
-/// Refuses what cannot work, with the reason, before any state is made for it.
-pub fn check_offer(sdp: &str) -> Result<(), OfferError> {
+/// The profile to answer with. Refuses what cannot work, with the reason, before any state is made for it.
+pub fn choose_profile(sdp: &str) -> Result<&'static str, OfferError> {
     let refuse = |reason: &str| Err(OfferError::BadOffer(reason.into()));
     if sdp.len() > MAX_OFFER_BYTES {
         return refuse("it is longer than 64 KiB");
@@ -35,24 +36,20 @@ pub fn check_offer(sdp: &str) -> Result<(), OfferError> {
     if sdp.lines().filter(|line| line.starts_with("a=candidate:")).count() > MAX_CANDIDATES {
         return refuse("it has more than 64 candidates");
     }
-    if !sdp.lines().any(is_usable_h264) {
-        return Err(OfferError::NoH264);
-    }
-    Ok(())
+    let offered = |profile: &&str| sdp.lines().filter_map(offered_profile).any(|p| p.eq_ignore_ascii_case(profile));
+    PROFILES.into_iter().find(offered).ok_or(OfferError::NoH264)
 }
 
-/// An fmtp line with packetization-mode=1 and a profile we answer to. Only H.264 has these parameters.
-fn is_usable_h264(line: &str) -> bool {
-    let Some(parameters) = line.strip_prefix("a=fmtp:").and_then(|rest| rest.split_once(' ')).map(|(_, p)| p) else {
-        return false;
-    };
+/// The first four digits of profile-level-id in an fmtp line with packetization-mode=1. Only H.264 has these.
+fn offered_profile(line: &str) -> Option<&str> {
+    let (_, parameters) = line.strip_prefix("a=fmtp:")?.split_once(' ')?;
     let value_of = |name: &str| {
         parameters.split(';').filter_map(|p| p.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| v)
     };
-    value_of("packetization-mode") == Some("1")
-        && value_of("profile-level-id").is_some_and(|id| {
-            ANSWERED_PROFILES.iter().any(|profile| id.get(..4).is_some_and(|p| p.eq_ignore_ascii_case(profile)))
-        })
+    if value_of("packetization-mode") != Some("1") {
+        return None;
+    }
+    value_of("profile-level-id")?.get(..4)
 }
 
 /// Makes the level in our answer that of the real SPS. The profile stays what was negotiated (RFC 6184 section 8.2.2:
@@ -93,13 +90,13 @@ mod tests {
 
     #[test]
     fn h264_with_mode_1_in_any_spelling_is_served() {
-        for fmtp in [
-            "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+        let (exact, plain) = (
             "a=fmtp:102 profile-level-id=42E01F; packetization-mode=1",
-            "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f",
-        ] {
-            assert_eq!(check_offer(&offer(fmtp)), Ok(()), "{fmtp}");
-        }
+            "a=fmtp:104 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f",
+        );
+        assert_eq!(choose_profile(&offer(exact)), Ok("42e0"));
+        assert_eq!(choose_profile(&offer(plain)), Ok("4200"));
+        assert_eq!(choose_profile(&offer(&format!("{plain}\r\n{exact}"))), Ok("42e0"), "what our SPS says");
     }
 
     #[test]
@@ -111,7 +108,7 @@ mod tests {
             "a=fmtp:102 packetization-mode=1;profile-level-id=é",
             "a=fmtp:96 apt=102",
         ] {
-            assert_eq!(check_offer(&offer(fmtp)), Err(OfferError::NoH264), "{fmtp}");
+            assert_eq!(choose_profile(&offer(fmtp)), Err(OfferError::NoH264), "{fmtp}");
         }
     }
 
@@ -126,7 +123,7 @@ mod tests {
             (good.clone() + &"a=candidate:x\r\n".repeat(65), "64 candidates"),
             (good.clone() + &"x".repeat(MAX_OFFER_BYTES), "64 KiB"),
         ] {
-            let error = check_offer(&sdp).expect_err("refused").to_string();
+            let error = choose_profile(&sdp).expect_err("refused").to_string();
             assert!(error.contains(reason), "{error} should say {reason}");
         }
     }

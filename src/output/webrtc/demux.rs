@@ -1,11 +1,12 @@
 //! Whose datagram is this? One socket serves all viewers; this table says who gets what.
 //!
-//! A STUN check names its viewer by our ICE ufrag. Everything else (DTLS, SRTCP) goes by the sender's address, which is
-//! learned only when we answered a check from it with success: the ICE agent verified its MESSAGE-INTEGRITY, so a forged
-//! ufrag takes over nobody's address, and a viewer that moves or comes back is found at once. Pure.
+//! A STUN check names its viewer by our ICE ufrag; the answer to a check of ours by its transaction id. Everything else
+//! (DTLS, SRTCP) goes by the sender's address, which is learned only when we answered a check from it with success: the
+//! ICE agent verified its MESSAGE-INTEGRITY, so a forged ufrag takes over nobody's address, and a viewer that moves or
+//! comes back is found at once. Pure.
 
 use crate::output::ViewerId;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 /// RFC 7983 section 7: what the first byte says.
@@ -49,6 +50,19 @@ pub fn check_ufrag(datagram: &[u8]) -> Option<&str> {
     None
 }
 
+/// The 96 random bits that tie a STUN answer to its question (RFC 8489 section 5).
+pub type TransactionId = [u8; 12];
+
+fn transaction_id(datagram: &[u8]) -> Option<TransactionId> {
+    datagram.get(8..20)?.try_into().ok()
+}
+
+/// The transaction id of a check (binding request).
+pub fn check_transaction(datagram: &[u8]) -> Option<TransactionId> {
+    let is_check = datagram.len() >= 20 && datagram[..2] == BINDING_REQUEST && datagram[4..8] == MAGIC_COOKIE;
+    is_check.then(|| transaction_id(datagram)).flatten()
+}
+
 pub fn is_check_success(datagram: &[u8]) -> bool {
     datagram.len() >= 20 && datagram[..2] == BINDING_SUCCESS && datagram[4..8] == MAGIC_COOKIE
 }
@@ -67,21 +81,26 @@ pub struct Routes {
     viewers: HashMap<ViewerId, Route>,
     by_ufrag: HashMap<String, ViewerId>,
     by_address: HashMap<SocketAddr, ViewerId>,
+    by_transaction: HashMap<TransactionId, ViewerId>,
 }
 
 struct Route {
     ufrag: String,
     seat: Seat,
     addresses: Vec<SocketAddr>,
+    /// Checks sent and not answered, the oldest first.
+    checks: VecDeque<TransactionId>,
 }
 
 /// A viewer is reached from a few addresses at a time; the oldest is forgotten first.
 const ADDRESSES_PER_VIEWER: usize = 8;
+/// More than an agent has on their way at a time; the oldest is forgotten first.
+const CHECKS_PER_VIEWER: usize = 64;
 
 impl Routes {
     pub fn add(&mut self, viewer: ViewerId, ufrag: String) {
         self.by_ufrag.insert(ufrag.clone(), viewer);
-        self.viewers.insert(viewer, Route { ufrag, seat: Seat::Lobby, addresses: Vec::new() });
+        self.viewers.insert(viewer, Route { ufrag, seat: Seat::Lobby, addresses: Vec::new(), checks: VecDeque::new() });
     }
 
     pub fn seat(&mut self, viewer: ViewerId) {
@@ -99,6 +118,20 @@ impl Routes {
                 self.by_address.remove(&address);
             }
         }
+        for check in route.checks {
+            self.by_transaction.remove(&check);
+        }
+    }
+
+    /// A check of `viewer`'s agent goes out: its answer will be for that viewer, wherever it comes from.
+    pub fn expect_answer(&mut self, viewer: ViewerId, check: TransactionId) {
+        let Some(route) = self.viewers.get_mut(&viewer) else { return };
+        route.checks.push_back(check);
+        let forgotten = if route.checks.len() > CHECKS_PER_VIEWER { route.checks.pop_front() } else { None };
+        if let Some(old) = forgotten {
+            self.by_transaction.remove(&old);
+        }
+        self.by_transaction.insert(check, viewer);
     }
 
     /// We answered a check from `address` with success: it belongs to `viewer` now, whoever had it before.
@@ -126,8 +159,7 @@ impl Routes {
             DatagramKind::Other => return None,
             DatagramKind::Stun => match check_ufrag(datagram) {
                 Some(ufrag) => self.by_ufrag.get(ufrag),
-                // an answer to a check of ours
-                None => self.by_address.get(&from),
+                None => self.by_transaction.get(&transaction_id(datagram)?),
             },
             DatagramKind::Dtls | DatagramKind::Media => self.by_address.get(&from),
         }?;
@@ -136,7 +168,10 @@ impl Routes {
 
     #[cfg(test)]
     fn is_empty(&self) -> bool {
-        self.viewers.is_empty() && self.by_ufrag.is_empty() && self.by_address.is_empty()
+        self.viewers.is_empty()
+            && self.by_ufrag.is_empty()
+            && self.by_address.is_empty()
+            && self.by_transaction.is_empty()
     }
 }
 
@@ -199,6 +234,24 @@ mod tests {
         assert_eq!(routes.by_address.len(), ADDRESSES_PER_VIEWER);
         assert_eq!(routes.find(address(999), &DTLS), Some((ViewerId(1), Seat::Lobby)));
         assert_eq!(routes.find(address(3), &DTLS), None);
+    }
+
+    #[test]
+    fn the_answer_to_our_check_is_found_by_its_transaction_from_wherever_it_comes() {
+        let mut routes = Routes::default();
+        routes.add(ViewerId(1), "one".into());
+        let mut answer = check("x:y");
+        let id = check_transaction(&answer).expect("a check has one");
+        answer[..2].copy_from_slice(&BINDING_SUCCESS);
+        assert_eq!(routes.find(address(5), &answer), None, "nobody asked");
+        routes.expect_answer(ViewerId(1), id);
+        assert_eq!(routes.find(address(5), &answer), Some((ViewerId(1), Seat::Lobby)));
+        for n in 0..200u8 {
+            routes.expect_answer(ViewerId(1), [n; 12]);
+        }
+        assert_eq!(routes.by_transaction.len(), CHECKS_PER_VIEWER);
+        routes.remove(ViewerId(1));
+        assert!(routes.is_empty());
     }
 
     #[test]

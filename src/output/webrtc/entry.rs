@@ -112,6 +112,8 @@ impl Entry {
         for sent in &out[before..] {
             if demux::is_check_success(&sent.bytes) {
                 self.routes.lock().learn(sent.peer, self.viewer.id);
+            } else if let Some(check) = demux::check_transaction(&sent.bytes) {
+                self.routes.lock().expect_answer(self.viewer.id, check);
             }
         }
         self.due = self.viewer.next_timeout(now);

@@ -131,12 +131,12 @@ pub struct OfferedViewer {
 impl Viewer {
     /// Makes a viewer of an offer and the answer to it.
     pub fn accept(now: Now, common: &Common, offered: OfferedViewer) -> Result<(Viewer, String), OfferError> {
-        answer::check_offer(&offered.offer)?;
+        let profile = answer::choose_profile(&offered.offer)?;
         let bad = |error: rtc::shared::error::Error| OfferError::BadOffer(error.to_string());
         let feedback = Feedback::default();
         let ufrag = random_text(8);
-        let mut connection = build(now, common, &feedback, &ufrag).map_err(bad)?;
-        let track = track(common.ssrc);
+        let mut connection = build(now, common, &feedback, &ufrag, profile).map_err(bad)?;
+        let track = track(common.ssrc, profile);
         let track_id = track.track_id().to_string();
         let sender = connection.add_track(track).map_err(bad)?;
         let description = RTCSessionDescription::offer(offered.offer).map_err(bad)?;
@@ -425,7 +425,13 @@ impl Viewer {
     }
 }
 
-fn build(now: Now, common: &Common, feedback: &Feedback, ufrag: &str) -> rtc::shared::error::Result<RTCPeerConnection> {
+fn build(
+    now: Now,
+    common: &Common,
+    feedback: &Feedback,
+    ufrag: &str,
+    profile: &str,
+) -> rtc::shared::error::Result<RTCPeerConnection> {
     let registry = Registry::new()
         .with(Slot::NackResponder, NackResponderBuilder::new().with_size(RESEND_PACKETS).build())
         .with(Slot::SenderReport, SenderReportBuilder::new().build())
@@ -445,7 +451,7 @@ fn build(now: Now, common: &Common, feedback: &Feedback, ufrag: &str) -> rtc::sh
     RTCPeerConnectionBuilder::new()
         .with_configuration(RTCConfigurationBuilder::new().with_certificates(vec![common.certificate.clone()]).build())
         .with_setting_engine(settings)
-        .with_media_engine(media_engine()?)
+        .with_media_engine(media_engine(profile)?)
         .with_interceptor_registry(registry)
         .build(now.instant)
 }
@@ -462,21 +468,18 @@ fn h264(profile: &str) -> RTCRtpCodec {
     }
 }
 
-fn media_engine() -> rtc::shared::error::Result<MediaEngine> {
+fn media_engine(profile: &str) -> rtc::shared::error::Result<MediaEngine> {
     let mut engine = MediaEngine::default();
-    for (profile, payload_type) in answer::ANSWERED_PROFILES.iter().zip([102, 104]) {
-        let codec = RTCRtpCodecParameters { rtp_codec: h264(profile), payload_type };
-        engine.register_codec(codec, RtpCodecKind::Video)?;
-        let resend = RTCRtpCodec {
-            mime_type: MIME_TYPE_RTX.into(),
-            clock_rate: 90000,
-            channels: 0,
-            sdp_fmtp_line: format!("apt={payload_type}"),
-            rtcp_feedback: vec![],
-        };
-        let codec = RTCRtpCodecParameters { rtp_codec: resend, payload_type: payload_type + 1 };
-        engine.register_codec(codec, RtpCodecKind::Video)?;
-    }
+    let codec = RTCRtpCodecParameters { rtp_codec: h264(profile), payload_type: 102 };
+    engine.register_codec(codec, RtpCodecKind::Video)?;
+    let resend = RTCRtpCodec {
+        mime_type: MIME_TYPE_RTX.into(),
+        clock_rate: 90000,
+        channels: 0,
+        sdp_fmtp_line: "apt=102".into(),
+        rtcp_feedback: vec![],
+    };
+    engine.register_codec(RTCRtpCodecParameters { rtp_codec: resend, payload_type: 103 }, RtpCodecKind::Video)?;
     for uri in [PLAYOUT_DELAY_URI, CAPTURE_TIME_URI] {
         let extension = RTCRtpHeaderExtensionCapability { uri: uri.into() };
         engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
@@ -484,17 +487,14 @@ fn media_engine() -> rtc::shared::error::Result<MediaEngine> {
     Ok(engine)
 }
 
-fn track(ssrc: u32) -> MediaStreamTrack {
+fn track(ssrc: u32, profile: &str) -> MediaStreamTrack {
     let coding = RTCRtpCodingParameters {
         ssrc: Some(ssrc),
         rtx: Some(RTCRtpRtxParameters { ssrc: ssrc.wrapping_add(1) }),
         ..Default::default()
     };
-    let encoding = RTCRtpEncodingParameters {
-        rtp_coding_parameters: coding,
-        codec: h264(answer::ANSWERED_PROFILES[0]),
-        ..Default::default()
-    };
+    let encoding =
+        RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec: h264(profile), ..Default::default() };
     MediaStreamTrack::new("rtcam".into(), "rtcam-video".into(), "camera".into(), RtpCodecKind::Video, vec![encoding])
 }
 

@@ -1,0 +1,185 @@
+//! What `rtcam cameras` tells about each camera: formats, sizes, rates, controls.
+//!
+//! Opens every capture node once, asks, and closes it; changes nothing on it. The `v4l` crate's own listing of
+//! controls is not used: it panics on control types it does not know. Input: the machine's video nodes.
+
+use crate::capture::v4l2_device::{BufferKind, ControlDescription, Device, FourCc, RateRange, SizeRange};
+use crate::capture::v4l2_format;
+use crate::capture::v4l2_negotiate::{formats, rates, sizes};
+use crate::capture::v4l2_select::{self, Machine};
+use crate::units::{FrameRate, Size};
+use serde::Serialize;
+use std::path::Path;
+
+/// Listed controls at most; a broken driver could go on for ever.
+const MOST_CONTROLS: usize = 256;
+const MOST_MENU_ITEMS: i64 = 64;
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CameraListing {
+    pub path: String,
+    /// What `device = "name:..."` compares.
+    pub name: String,
+    pub card: String,
+    pub driver: String,
+    pub bus: String,
+    /// `046d:0825`, for `device = "usb:..."`.
+    pub usb_id: Option<String>,
+    pub multiplanar: bool,
+    pub formats: Vec<FormatListing>,
+    pub controls: Vec<ControlListing>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FormatListing {
+    pub fourcc: String,
+    pub description: String,
+    /// Whether rtcam can use it.
+    pub usable: bool,
+    pub sizes: Vec<SizeListing>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SizeListing {
+    /// `640x480`, or `32x32 to 4096x2160 in steps of 2x2`.
+    pub size: String,
+    /// Frames per second, fastest first; empty where the driver does not say.
+    pub fps: Vec<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ControlListing {
+    pub name: String,
+    /// `integer`, `boolean`, `menu`, `button`, ...
+    pub kind: &'static str,
+    /// None for buttons, and where the driver refuses to tell.
+    pub value: Option<i32>,
+    pub minimum: i64,
+    pub maximum: i64,
+    pub step: u64,
+    pub default: i64,
+    pub menu: Vec<String>,
+}
+
+/// All cameras of this machine.
+pub fn list_cameras() -> Vec<CameraListing> {
+    list_on(&Machine::this())
+}
+
+pub fn list_on(machine: &Machine) -> Vec<CameraListing> {
+    let listed = v4l2_select::listed(machine);
+    listed.iter().filter_map(|listed| list_one(machine, listed)).collect()
+}
+
+fn list_one(machine: &Machine, listed: &v4l2_select::Listed) -> Option<CameraListing> {
+    let node = v4l2_select::open_node(machine, &listed.path).ok()?;
+    if node.capability.is_codec() {
+        return None;
+    }
+    let device = node.device.as_ref();
+    Some(CameraListing {
+        path: display(&listed.path),
+        name: listed.name.clone(),
+        card: node.capability.card,
+        driver: node.capability.driver,
+        bus: node.capability.bus,
+        usb_id: listed.usb_id.clone(),
+        multiplanar: node.kind == BufferKind::Multi,
+        formats: list_formats(device, node.kind),
+        controls: list_controls(device),
+    })
+}
+
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn list_formats(device: &dyn Device, kind: BufferKind) -> Vec<FormatListing> {
+    let list = |format: crate::capture::v4l2_device::FormatDescription| FormatListing {
+        fourcc: format.fourcc.to_string(),
+        description: format.text,
+        usable: v4l2_format::known(format.fourcc).is_some(),
+        sizes: sizes(device, format.fourcc).iter().map(|range| list_size(device, format.fourcc, range)).collect(),
+    };
+    formats(device, kind).into_iter().map(list).collect()
+}
+
+fn list_size(device: &dyn Device, fourcc: FourCc, range: &SizeRange) -> SizeListing {
+    match *range {
+        SizeRange::Discrete(size) => SizeListing { size: size.to_string(), fps: list_rates(device, fourcc, size) },
+        SizeRange::Range { min, max, step } => {
+            let steps =
+                if step == (Size { width: 1, height: 1 }) { String::new() } else { format!(" in steps of {step}") };
+            SizeListing { size: format!("{min} to {max}{steps}"), fps: list_rates(device, fourcc, max) }
+        }
+    }
+}
+
+fn list_rates(device: &dyn Device, fourcc: FourCc, size: Size) -> Vec<f64> {
+    let ends = |range: RateRange| match range {
+        RateRange::Discrete(rate) => vec![rate],
+        RateRange::Range { slowest, fastest } => vec![slowest, fastest],
+    };
+    let rates = rates(device, fourcc, size).into_iter().flat_map(ends);
+    let hundredths = |rate: FrameRate| (rate.as_f64() * 100.0).round() / 100.0;
+    let mut fps: Vec<f64> = rates.map(hundredths).collect();
+    fps.sort_by(|a, b| b.total_cmp(a));
+    fps.dedup();
+    fps
+}
+
+const CTRL_TYPE_MENU: u32 = 3;
+const CTRL_TYPE_CLASS: u32 = 6;
+const CTRL_TYPE_INTEGER_MENU: u32 = 9;
+const CTRL_FLAG_DISABLED: u32 = 1;
+
+fn kind_name(kind: u32) -> &'static str {
+    match kind {
+        1 => "integer",
+        2 => "boolean",
+        CTRL_TYPE_MENU => "menu",
+        4 => "button",
+        5 => "integer64",
+        7 => "string",
+        8 => "bitmask",
+        CTRL_TYPE_INTEGER_MENU => "integer menu",
+        _ => "compound",
+    }
+}
+
+fn list_controls(device: &dyn Device) -> Vec<ControlListing> {
+    let mut listed = Vec::new();
+    let mut id = 0;
+    for _ in 0..MOST_CONTROLS {
+        let Ok(control) = device.next_control(id) else { break };
+        if control.id <= id {
+            break;
+        }
+        id = control.id;
+        if control.kind != CTRL_TYPE_CLASS && control.flags & CTRL_FLAG_DISABLED == 0 {
+            listed.push(list_control(device, control));
+        }
+    }
+    listed
+}
+
+fn list_control(device: &dyn Device, control: ControlDescription) -> ControlListing {
+    let single = matches!(control.kind, 1 | 2 | CTRL_TYPE_MENU | 8 | CTRL_TYPE_INTEGER_MENU);
+    let menu = if control.kind == CTRL_TYPE_MENU {
+        let last = control.maximum.min(control.minimum.saturating_add(MOST_MENU_ITEMS));
+        let items = control.minimum.max(0)..=last;
+        items.filter_map(|item| device.menu_item(control.id, item as u32).ok()).collect()
+    } else {
+        Vec::new()
+    };
+    ControlListing {
+        kind: kind_name(control.kind),
+        value: if single { device.control_value(control.id).ok() } else { None },
+        name: control.name,
+        minimum: control.minimum,
+        maximum: control.maximum,
+        step: control.step,
+        default: control.default,
+        menu,
+    }
+}

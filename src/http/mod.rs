@@ -1,0 +1,218 @@
+//! Floor 4: the one TCP port: the page, WebSocket and WHEP signalling, health, metrics, status.
+//!
+//! Owns sockets, deadlines, caps, routes and who may use them. Must never block the runtime (one thread), hold the
+//! pipeline up, or touch a viewer but through `ViewerDoor`. Input: anything anybody sends to the port.
+
+mod call;
+mod gate;
+mod health;
+mod listener;
+mod login;
+mod origin;
+mod page;
+mod routes;
+mod stall;
+mod status;
+mod watch;
+mod whep;
+mod ws;
+
+pub use routes::{Access, Route, table as route_table};
+
+use crate::clock::{self, Clock};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::{Requests, Totals};
+use crate::output::ViewerDoor;
+use crate::signal::message::Status;
+use crate::signal::session::{self, Greeting};
+use crate::stream::Stream;
+use crate::units::Micros;
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch as channel;
+use tokio::task::JoinSet;
+use tracing::{debug, info};
+
+/// What the network may cost us. The defaults are the promise; tests shorten the waits.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub session: session::Limits,
+    /// TCP connections at a time, in total and per address (loopback: only the total counts).
+    pub connections: usize,
+    pub connections_per_address: usize,
+    /// From accept, or from the last response, to the end of the request's header. Also ends idle connections.
+    pub header_within: Duration,
+    pub header_bytes: usize,
+    pub body_within: Duration,
+    pub body_bytes: usize,
+    /// A peer that takes nothing for so long is gone.
+    pub stall_within: Duration,
+    /// Unsent bytes held for one WebSocket.
+    pub unsent_bytes: usize,
+    /// WHEP resources, those still waiting for an answer included.
+    pub whep_sessions: usize,
+    /// Everything is closed this long after the word to stop.
+    pub stop_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            session: session::Limits::default(),
+            connections: 256,
+            connections_per_address: 16,
+            header_within: Duration::from_secs(10),
+            header_bytes: 16 * 1024,
+            body_within: Duration::from_secs(10),
+            body_bytes: 64 * 1024,
+            stall_within: Duration::from_secs(10),
+            unsent_bytes: 256 * 1024,
+            whep_sessions: 512,
+            stop_within: Duration::from_millis(900),
+        }
+    }
+}
+
+/// Everything the port needs; cheap to clone.
+#[derive(Clone)]
+pub struct HttpState(Arc<Shared>);
+
+impl HttpState {
+    /// Fails when the password hash or a name of the config cannot be used.
+    pub fn new(config: &Config, door: Arc<dyn ViewerDoor>, stream: Arc<dyn Stream>, clock: Clock) -> Result<HttpState> {
+        HttpState::with_limits(config, door, stream, clock, Limits::default())
+    }
+
+    pub fn with_limits(
+        config: &Config,
+        door: Arc<dyn ViewerDoor>,
+        stream: Arc<dyn Stream>,
+        clock: Clock,
+        limits: Limits,
+    ) -> Result<HttpState> {
+        let greeting = Greeting { server: SERVER.into(), viewer_limit: config.webrtc.max_viewers };
+        let status = Status::from(&stream.status());
+        Ok(HttpState(Arc::new(Shared {
+            seats: listener::Seats::new(limits.connections, limits.connections_per_address),
+            gate: gate::Gate::new(&config.auth.password_hash, clock.clone())?,
+            names: config.http.names.iter().map(|name| parse_name(name)).collect::<Result<_>>()?,
+            addresses: watch::Addresses::default(),
+            whep: whep::Registry::default(),
+            status: channel::Sender::new(status),
+            stop: channel::Sender::new(false),
+            live: channel::Sender::new(0),
+            requests: Requests::default(),
+            totals: Mutex::default(),
+            watched: Mutex::default(),
+            started: clock.now(),
+            greeting,
+            limits,
+            clock,
+            stream,
+            door,
+        })))
+    }
+}
+
+const SERVER: &str = concat!("rtcam ", env!("CARGO_PKG_VERSION"));
+
+struct Shared {
+    clock: Clock,
+    door: Arc<dyn ViewerDoor>,
+    stream: Arc<dyn Stream>,
+    limits: Limits,
+    greeting: Greeting,
+    names: Vec<origin::Authority>,
+    addresses: watch::Addresses,
+    gate: gate::Gate,
+    seats: Arc<listener::Seats>,
+    whep: whep::Registry,
+    /// The camera's state, in the words of the wire.
+    status: channel::Sender<Status>,
+    stop: channel::Sender<bool>,
+    /// Sessions that have not ended.
+    live: channel::Sender<usize>,
+    requests: Requests,
+    totals: Mutex<Totals>,
+    /// Since when somebody subscribes to the stream.
+    watched: Mutex<Option<Micros>>,
+    started: Micros,
+}
+
+/// The two ends of the connection a request came in on; IPv4-mapped addresses are IPv4 here.
+#[derive(Clone, Copy)]
+struct Ends {
+    peer: SocketAddr,
+    local: SocketAddr,
+}
+
+/// Serves until `shutdown` turns true (or its sender is gone), then says goodbye and returns within a second.
+pub async fn serve(listener: TcpListener, state: HttpState, mut shutdown: channel::Receiver<bool>) {
+    let shared = state.0;
+    let router = routes::router(shared.clone());
+    if let Ok(address) = listener.local_addr() {
+        info!("http: listening on http://{address}/");
+    }
+    let mut tasks = JoinSet::new();
+    tokio::select! {
+        _ = listener::accept(listener, router, shared.clone(), &mut tasks) => {}
+        _ = watch::run(shared.clone()) => {}
+        _ = shutdown.wait_for(|stop| *stop) => {}
+    }
+    shared.stop.send_replace(true);
+    let mut live = shared.live.subscribe();
+    let finish = async {
+        while tasks.join_next().await.is_some() {}
+        live.wait_for(|sessions| *sessions == 0).await.is_ok()
+    };
+    if clock::within(shared.limits.stop_within, finish).await.is_none() {
+        debug!("http: some connections did not end in time; cutting them off");
+    }
+    tasks.shutdown().await;
+}
+
+fn parse_name(name: &str) -> Result<origin::Authority> {
+    origin::Authority::parse(name.as_bytes())
+        .ok_or_else(|| Error::new(ErrorKind::BadConfig, format!("http.names: {name:?} is not a host or host:port")))
+}
+
+/// A short text for people and scripts.
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn retry_after(mut response: Response<Body>, seconds: u32) -> Response<Body> {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// Counts one session for as long as it is held.
+struct Live(Arc<Shared>);
+
+impl Live {
+    fn new(shared: &Arc<Shared>) -> Live {
+        shared.live.send_modify(|sessions| *sessions += 1);
+        Live(shared.clone())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.live.send_modify(|sessions| *sessions -= 1);
+    }
+}
+
+impl Shared {
+    /// The addresses a Host header may name.
+    fn own_addresses(&self, local: IpAddr) -> Vec<IpAddr> {
+        self.addresses.all(self.clock.now(), local)
+    }
+}

@@ -1,0 +1,338 @@
+//! `/whep`: WebRTC-HTTP egress (draft-ietf-wish-whep): POST an offer, PATCH candidates, DELETE to leave.
+//!
+//! Owns the table of WHEP resources; each is a task with a session of its own. Must never outlive its viewer. Input:
+//! requests that passed the origin and password checks. ICE restart is not offered: a client posts a new offer instead.
+
+use super::call::Call;
+use super::{Live, Shared, plain, retry_after, routes};
+use crate::signal::message::{Candidate, ErrorCode, Message};
+use crate::signal::session::{Action, Input, Session, Transport};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
+
+pub const PATH: &str = "/whep";
+pub const RESOURCE: &str = "/whep/{id}";
+
+/// Who may ask what, for browsers of other origins (`http.names`).
+pub const METHODS: &str = "POST, PATCH, DELETE, OPTIONS";
+
+pub async fn post(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+    if !is_type(request.headers(), "application/sdp") {
+        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the offer must be application/sdp");
+    }
+    let sdp = match routes::text_body(&shared, request).await {
+        Ok(sdp) => sdp,
+        Err(refused) => return refused,
+    };
+    let Some((id, requests)) = shared.whep.open(shared.limits.whep_sessions) else {
+        return retry_after(plain(StatusCode::SERVICE_UNAVAILABLE, "too many WHEP sessions; try again later"), 5);
+    };
+    let (first, answer) = oneshot::channel();
+    // a task of its own: a client that hangs up in the middle must not take the session's clean-up with it
+    tokio::spawn(Resource::new(shared, id.clone(), requests).run(sdp, first));
+    match answer.await {
+        Ok(Ok(sdp)) => created(&id, sdp),
+        Ok(Err(refusal)) => refusal.into_response(),
+        Err(_) => retry_after(plain(StatusCode::SERVICE_UNAVAILABLE, "rtcam is stopping"), 2),
+    }
+}
+
+fn created(id: &str, sdp: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(sdp));
+    *response.status_mut() = StatusCode::CREATED;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/sdp"));
+    let location = HeaderValue::try_from(format!("{PATH}/{id}")).expect("hexadecimal digits");
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::ETAG, HeaderValue::from_static("\"1\""));
+    headers.insert("accept-patch", HeaderValue::from_static("application/trickle-ice-sdpfrag"));
+    response
+}
+
+pub async fn patch(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+    let Some(resource) = shared.whep.get(id_of(&request)) else { return gone() };
+    if !is_type(request.headers(), "application/trickle-ice-sdpfrag") {
+        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a patch must be application/trickle-ice-sdpfrag");
+    }
+    let fragment = match routes::text_body(&shared, request).await {
+        Ok(fragment) => fragment,
+        Err(refused) => return refused,
+    };
+    let (reply, done) = oneshot::channel();
+    let candidates = candidates(&fragment);
+    match resource.try_send(Ask::Candidates { candidates, reply }) {
+        Ok(()) => {}
+        Err(mpsc::error::TrySendError::Full(_)) => return Refusal::too_fast().into_response(),
+        Err(mpsc::error::TrySendError::Closed(_)) => return gone(),
+    }
+    match done.await {
+        Ok(None) => empty(StatusCode::NO_CONTENT),
+        Ok(Some(refusal)) => refusal.into_response(),
+        Err(_) => gone(),
+    }
+}
+
+pub async fn delete(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+    match shared.whep.remove(id_of(&request)) {
+        Some(resource) => {
+            // with its queue full of patches it leaves a little later: when the last sender is gone
+            drop(resource.try_send(Ask::Leave));
+            empty(StatusCode::OK)
+        }
+        None => gone(),
+    }
+}
+
+pub async fn options(_shared: Arc<Shared>, _request: Request<Body>) -> Response<Body> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static(METHODS));
+    headers.insert("accept-post", HeaderValue::from_static("application/sdp"));
+    response
+}
+
+/// The `a=candidate` lines of an SDP fragment (RFC 8840); the end-of-candidates line becomes the empty candidate.
+fn candidates(fragment: &str) -> Vec<Message> {
+    let line = |line: &str| match line.trim_end().strip_prefix("a=")? {
+        "end-of-candidates" => Some(Candidate::End),
+        attribute => attribute.starts_with("candidate:").then(|| Candidate::Line(attribute.to_string())),
+    };
+    fragment.lines().filter_map(line).map(|candidate| Message::Candidate { candidate }).collect()
+}
+
+fn id_of(request: &Request<Body>) -> &str {
+    request.uri().path().strip_prefix(PATH).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default()
+}
+
+fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
+}
+
+fn gone() -> Response<Body> {
+    plain(StatusCode::NOT_FOUND, "no such WHEP session; it has ended or never was")
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// What a session's error becomes in HTTP.
+struct Refusal {
+    code: ErrorCode,
+    message: String,
+    retry_after_s: Option<u32>,
+}
+
+impl Refusal {
+    fn too_fast() -> Refusal {
+        Refusal { code: ErrorCode::TooFast, message: "too many requests at once".into(), retry_after_s: Some(1) }
+    }
+
+    fn into_response(self) -> Response<Body> {
+        let status = match self.code {
+            ErrorCode::NoH264 => StatusCode::NOT_ACCEPTABLE,
+            ErrorCode::Full | ErrorCode::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::TooFast | ErrorCode::TooManyCandidates => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let response = plain(status, &self.message);
+        match self.retry_after_s {
+            Some(seconds) => retry_after(response, seconds),
+            None => response,
+        }
+    }
+}
+
+enum Ask {
+    Candidates { candidates: Vec<Message>, reply: oneshot::Sender<Option<Refusal>> },
+    Leave,
+}
+
+/// The resources that live, by their unguessable id. Dropping an entry ends its task.
+#[derive(Default)]
+pub struct Registry(Mutex<HashMap<String, mpsc::Sender<Ask>>>);
+
+impl Registry {
+    fn open(&self, limit: usize) -> Option<(String, mpsc::Receiver<Ask>)> {
+        let id = super::gate::random_hex()?;
+        let mut table = self.table();
+        if table.len() >= limit {
+            return None;
+        }
+        let (sender, receiver) = mpsc::channel(4);
+        table.insert(id.clone(), sender);
+        Some((id, receiver))
+    }
+
+    fn get(&self, id: &str) -> Option<mpsc::Sender<Ask>> {
+        self.table().get(id).cloned()
+    }
+
+    fn remove(&self, id: &str) -> Option<mpsc::Sender<Ask>> {
+        self.table().remove(id)
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<Ask>>> {
+        // map operations do not panic half-way
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who waits for the answer to the offer; None once told.
+type First = Option<oneshot::Sender<Result<String, Refusal>>>;
+
+/// One WHEP resource from its offer to the end of its viewer.
+struct Resource {
+    id: String,
+    /// None once the client has left.
+    requests: Option<mpsc::Receiver<Ask>>,
+    session: Session,
+    call: Call,
+    shared: Arc<Shared>,
+    _live: Live,
+}
+
+impl Resource {
+    fn new(shared: Arc<Shared>, id: String, requests: mpsc::Receiver<Ask>) -> Resource {
+        shared.requests.whep_sessions.inc();
+        let session = Session::new(
+            Transport::Whep,
+            shared.limits.session.clone(),
+            shared.greeting.clone(),
+            shared.status.borrow().clone(),
+            shared.clock.now(),
+        );
+        Resource {
+            id,
+            requests: Some(requests),
+            session,
+            call: Call::new(shared.door.clone()),
+            _live: Live::new(&shared),
+            shared,
+        }
+    }
+
+    async fn run(mut self, sdp: String, first: oneshot::Sender<Result<String, Refusal>>) {
+        let mut stop = self.shared.stop.subscribe();
+        let mut stopping = false;
+        let mut first = Some(first);
+        self.step(Input::Request(vec![Message::Offer { sdp }]), &mut first);
+        while !self.session.is_finished() {
+            let deadline = self.session.next_deadline().map(|at| at.since(self.shared.clock.now()));
+            tokio::select! {
+                input = self.call.next() => {
+                    self.step(input, &mut first);
+                }
+                ask = next_ask(&mut self.requests) => self.on_ask(ask, &mut first),
+                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                    stopping = true;
+                    self.step(Input::Stop, &mut first);
+                }
+                _ = super::ws::until(deadline) => {
+                    self.step(Input::Tick, &mut first);
+                }
+            }
+        }
+    }
+
+    fn on_ask(&mut self, ask: Option<Ask>, first: &mut First) {
+        match ask {
+            Some(Ask::Candidates { candidates, reply }) => {
+                let refusal = self.step(Input::Request(candidates), first);
+                if reply.send(refusal).is_err() {
+                    debug!("whep: a client left before its patch was answered");
+                }
+            }
+            Some(Ask::Leave) | None => {
+                self.requests = None;
+                self.step(Input::Gone, first);
+            }
+        }
+    }
+
+    /// One input; the error it gave, if any, belongs to whoever asked.
+    fn step(&mut self, input: Input, first: &mut First) -> Option<Refusal> {
+        let now = self.shared.clock.now();
+        let mut actions = Vec::new();
+        let mut refusal = None;
+        self.session.handle(now, input, &mut actions);
+        let mut at = 0;
+        while at < actions.len() {
+            match self.call.act(actions[at].clone()) {
+                Some(Action::Send(Message::Answer { sdp, .. })) => {
+                    let unheard = first.take().is_some_and(|first| first.send(Ok(sdp)).is_err());
+                    if unheard {
+                        // the client hung up: its viewer goes too
+                        self.session.handle(now, Input::Gone, &mut actions);
+                    }
+                }
+                Some(Action::Send(Message::Error { code, message, retry_after_s })) => {
+                    let said = Refusal { code, message, retry_after_s };
+                    match first.take() {
+                        Some(first) => drop(first.send(Err(said))),
+                        None => refusal = refusal.or(Some(said)),
+                    }
+                }
+                Some(Action::CloseSocket(_)) => {
+                    self.shared.whep.remove(&self.id);
+                    first.take();
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        refusal
+    }
+}
+
+async fn next_ask(requests: &mut Option<mpsc::Receiver<Ask>>) -> Option<Ask> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Drop for Resource {
+    fn drop(&mut self) {
+        self.shared.whep.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fragment_gives_its_candidates_and_the_end() {
+        let fragment =
+            "a=ice-ufrag:abcd\r\na=mid:0\r\na=candidate:1 1 udp 1 10.0.0.1 5 typ host\r\na=end-of-candidates\r\n";
+        let lines: Vec<String> = candidates(fragment)
+            .iter()
+            .map(|m| match m {
+                Message::Candidate { candidate } => candidate.line().to_string(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(lines, ["candidate:1 1 udp 1 10.0.0.1 5 typ host", ""]);
+        assert!(candidates("").is_empty());
+    }
+
+    #[test]
+    fn ids_are_long_and_never_the_same() {
+        let registry = Registry::default();
+        let (a, _a) = registry.open(2).unwrap();
+        let (b, _b) = registry.open(2).unwrap();
+        assert!(a != b && a.len() == 64 && b.len() == 64);
+        assert!(registry.open(2).is_none());
+        registry.remove(&a);
+        assert!(registry.open(2).is_some());
+    }
+}

@@ -1,0 +1,203 @@
+//! `/ws`: pumps JSON messages between a WebSocket and its session.
+//!
+//! Must never hold more than a bounded number of bytes for a peer that does not read. Input: frames from anybody who
+//! passed the origin and password checks.
+
+use super::call::Call;
+use super::{Live, Shared, plain};
+use crate::clock;
+use crate::signal::message::{ByeReason, Status};
+use crate::signal::session::{Action, Input, Session, Transport};
+use crate::units::Micros;
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::extract::ws::{CloseFrame, Message as Frame, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::http::{Request, Response, StatusCode};
+use axum::response::IntoResponse;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::debug;
+
+/// The session judges a message by its exact limit and says so; this much more and the socket itself gives up.
+const HEADROOM_BYTES: usize = 4096;
+
+pub async fn upgrade(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+    let (mut parts, _) = request.into_parts();
+    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+        Ok(upgrade) => upgrade,
+        Err(refused) => {
+            debug!("ws: not an upgrade: {refused}");
+            return plain(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket only");
+        }
+    };
+    let message_bytes = shared.limits.session.message_bytes + HEADROOM_BYTES;
+    upgrade
+        .read_buffer_size(4096)
+        .write_buffer_size(0)
+        .max_write_buffer_size(shared.limits.unsent_bytes)
+        .max_message_size(message_bytes)
+        .max_frame_size(message_bytes)
+        .on_upgrade(move |socket| Pump::new(socket, shared).run())
+        .into_response()
+}
+
+struct Pump {
+    socket: WebSocket,
+    session: Session,
+    call: Call,
+    shared: Arc<Shared>,
+    _live: Live,
+}
+
+enum Heard {
+    Frame(Option<Result<Frame, axum::Error>>),
+    Door(Input<'static>),
+    Status,
+    Stop,
+    Deadline,
+}
+
+impl Pump {
+    fn new(socket: WebSocket, shared: Arc<Shared>) -> Pump {
+        shared.requests.ws_sessions.inc();
+        let session = Session::new(
+            Transport::WebSocket,
+            shared.limits.session.clone(),
+            shared.greeting.clone(),
+            shared.status.borrow().clone(),
+            shared.clock.now(),
+        );
+        Pump { socket, session, call: Call::new(shared.door.clone()), _live: Live::new(&shared), shared }
+    }
+
+    async fn run(mut self) {
+        let mut status = self.shared.status.subscribe();
+        status.mark_changed();
+        let mut stop = self.shared.stop.subscribe();
+        let mut stopping = false;
+        while !self.session.is_finished() {
+            let deadline = self.session.next_deadline().map(|at| at.since(self.shared.clock.now()));
+            let heard = tokio::select! {
+                frame = self.socket.recv() => Heard::Frame(frame),
+                input = self.call.next() => Heard::Door(input),
+                changed = status.changed() => if changed.is_ok() { Heard::Status } else { Heard::Stop },
+                _ = stop.wait_for(|stop| *stop), if !stopping => Heard::Stop,
+                _ = until(deadline) => Heard::Deadline,
+            };
+            stopping |= matches!(heard, Heard::Stop);
+            let now = self.shared.clock.now();
+            let mut actions = self.digest(now, heard, &mut status);
+            self.perform(now, &mut actions).await;
+            if actions.iter().any(|a| matches!(a, Action::CloseSocket(_))) {
+                break;
+            }
+        }
+        self.drain().await;
+    }
+
+    fn digest(&mut self, now: Micros, heard: Heard, status: &mut watch::Receiver<Status>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let text: Utf8Bytes;
+        let input = match heard {
+            Heard::Frame(Some(Ok(Frame::Text(bytes)))) => {
+                text = bytes;
+                Input::Text(text.as_str())
+            }
+            Heard::Frame(Some(Ok(Frame::Binary(_)))) => Input::Binary,
+            Heard::Frame(Some(Ok(Frame::Ping(_) | Frame::Pong(_)))) => Input::Control,
+            Heard::Frame(Some(Ok(Frame::Close(_))) | None) => Input::Gone,
+            Heard::Frame(Some(Err(e))) => {
+                debug!("ws: read: {e}");
+                Input::Unreadable
+            }
+            Heard::Door(input) => input,
+            Heard::Status => Input::Status(status.borrow_and_update().clone()),
+            Heard::Stop => Input::Stop,
+            Heard::Deadline => Input::Tick,
+        };
+        self.session.handle(now, input, &mut actions);
+        actions
+    }
+
+    /// Carries the actions out. A peer that takes nothing ends the session.
+    async fn perform(&mut self, now: Micros, actions: &mut Vec<Action>) {
+        let mut broken = false;
+        let mut at = 0;
+        while at < actions.len() {
+            let sent = match self.call.act(actions[at].clone()) {
+                Some(Action::Send(message)) if !broken => self.send(Frame::text(message.to_json())).await,
+                Some(Action::CloseSocket(reason)) if !broken => {
+                    self.hang_up(reason).await;
+                    true
+                }
+                _ => true,
+            };
+            if !sent && !broken {
+                broken = true;
+                self.session.handle(now, Input::Gone, actions);
+            }
+            at += 1;
+        }
+    }
+
+    async fn send(&mut self, frame: Frame) -> bool {
+        let limit = self.shared.limits.stall_within;
+        match clock::within(limit, self.socket.send(frame)).await {
+            Some(Ok(())) => true,
+            Some(Err(e)) => {
+                debug!("ws: write: {e}");
+                false
+            }
+            None => {
+                debug!("ws: the peer does not read; closing it");
+                false
+            }
+        }
+    }
+
+    /// Close frame, then a moment for the peer to read it before the connection goes.
+    async fn hang_up(&mut self, reason: ByeReason) {
+        let frame = CloseFrame { code: close_code_of(reason), reason: Utf8Bytes::default() };
+        let farewell = async {
+            if self.socket.send(Frame::Close(Some(frame))).await.is_ok() {
+                while let Some(Ok(_)) = self.socket.recv().await {}
+            }
+        };
+        // longer than a round trip, shorter than anybody waits for a shutdown
+        let _ = clock::within(Duration::from_millis(300), farewell).await;
+    }
+
+    /// An offer still with the stream may yet bring a viewer that nobody wants.
+    async fn drain(&mut self) {
+        let wait = self.shared.limits.session.answer_within;
+        while !self.session.is_finished() {
+            let Some(input) = clock::within(wait, self.call.next()).await else { return };
+            let mut actions = Vec::new();
+            self.session.handle(self.shared.clock.now(), input, &mut actions);
+            for action in actions {
+                self.call.act(action);
+            }
+        }
+    }
+}
+
+pub async fn until(span: Option<Duration>) {
+    match span {
+        Some(span) => clock::sleep(span).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn close_code_of(reason: ByeReason) -> u16 {
+    match reason {
+        ByeReason::Left | ByeReason::Ended | ByeReason::Other => close_code::NORMAL,
+        ByeReason::Shutdown => close_code::AWAY,
+        ByeReason::TooLarge => close_code::SIZE,
+        ByeReason::HelloTimeout
+        | ByeReason::OfferTimeout
+        | ByeReason::Silent
+        | ByeReason::TooManyErrors
+        | ByeReason::Version => close_code::POLICY,
+    }
+}

@@ -1,0 +1,71 @@
+//! The command line as scripts and service managers see it: exit codes, and what goes to stdout and stderr.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// Runs the program in an empty folder, where no config lies about.
+fn rtcam(arguments: &[&str], input: &str) -> Output {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rtcam"));
+    command.args(arguments).current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program is built");
+    // it may have ended without reading
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("it ends by itself")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_good_config_is_fine_and_summed_up() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/rtcam.example.toml");
+    let done = rtcam(&["check", "--config", example, "--set", "camera.fps=15"], "");
+    assert_eq!(done.status.code(), Some(0));
+    let said = text(&done.stdout);
+    assert!(said.starts_with(&format!("{example}: fine\n")) && said.contains("15 fps"), "{said}");
+}
+
+#[test]
+fn bad_usage_and_bad_config_exit_with_2_and_say_why_on_stderr() {
+    for (arguments, expected) in [
+        (vec!["bogus"], "bogus"),
+        (vec!["check", "--set", "camera.fps=0"], "--set camera.fps=0: must be 1..=240"),
+        (vec!["run", "--set", "camera.fps=0"], "--set camera.fps=0: must be 1..=240"),
+        (vec!["--config", "none.toml"], "none.toml: cannot read the config"),
+        (vec!["--set", "http.listen=0.0.0.0:8080"], "rtcam password"),
+    ] {
+        let done = rtcam(&arguments, "");
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}");
+        assert!(done.stdout.is_empty(), "{arguments:?}");
+        assert!(text(&done.stderr).contains(expected), "{arguments:?}: {}", text(&done.stderr));
+    }
+}
+
+#[test]
+fn a_password_from_a_pipe_becomes_one_line_for_the_config() {
+    let done = rtcam(&["password"], "correct horse\n");
+    assert_eq!(done.status.code(), Some(0));
+    let line = text(&done.stdout);
+    assert!(line.starts_with("password_hash = \"$argon2id$") && line.lines().count() == 1, "{line}");
+    let short = rtcam(&["password"], "horse\n");
+    assert_eq!((short.status.code(), text(&short.stdout)), (Some(2), String::new()));
+}
+
+#[test]
+fn a_port_in_use_ends_it_with_1_before_anything_starts() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let done = rtcam(&["--set", &format!("http.listen={address}")], "");
+    assert_eq!(done.status.code(), Some(1));
+    let said = text(&done.stderr);
+    assert!(said.contains(&address) && said.contains("http.listen"), "{said}");
+    assert!(done.stdout.is_empty(), "no URL to open");
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let done = rtcam(&["--version"], "");
+    assert_eq!((done.status.code(), text(&done.stdout)), (Some(0), format!("rtcam {}\n", env!("CARGO_PKG_VERSION"))));
+}

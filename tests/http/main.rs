@@ -1,0 +1,10 @@
+//! The HTTP port against real sockets on loopback, with a fake viewer door and a fake stream.
+
+#![allow(clippy::disallowed_methods)]
+
+mod access;
+mod bench;
+mod connections;
+mod pages;
+mod websocket;
+mod whep;

@@ -1,0 +1,7 @@
+//! The pipeline as outputs see it, with cameras and encoders that do what the test wants.
+#![allow(clippy::disallowed_methods)]
+
+mod camera;
+mod encoder;
+mod fakes;
+mod viewers;
