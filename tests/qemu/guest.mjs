@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const here = import.meta.dirname ?? new URL('.', import.meta.url).pathname;
+const here = new URL('.', import.meta.url).pathname;
 const root = join(here, '../..');
 
 const freeTcpPort = () =>
@@ -28,13 +28,13 @@ const freeUdpPort = () =>
   });
 
 /** Waits until `test` gives something true, and returns it; throws with `what` after `seconds`. */
-export async function until(what, seconds, test) {
+export async function until(what, seconds, test, every_ms = 50) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const got = await test();
     if (got) return got;
     if (Date.now() > end) throw new Error(`waited ${seconds} s in vain: ${what}`);
-    await sleep(50);
+    await sleep(every_ms);
   }
 }
 

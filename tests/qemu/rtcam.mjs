@@ -1,10 +1,13 @@
 // rtcam inside a guest, as its user sees it: config file, HTTP, log, exit status; and a receiver on this machine.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { Guest, until } from './guest.mjs';
 
 const bin = process.env.RTCAM_GUEST_BIN;
 const receiver = process.env.RTCAM_RECEIVER;
+const artefacts = join(new URL('.', import.meta.url).pathname, '../../artefacts');
 if (!bin || !receiver) throw new Error('run scripts/qemu/test.sh, it prepares what these tests need');
 
 // A guest is reached through forwarded ports, so rtcam listens on all addresses and therefore needs a password.
@@ -36,7 +39,7 @@ export class Rtcam {
 [http]\nlisten = "0.0.0.0:8080"\nnames = ["127.0.0.1:${this.guest.httpPort}"]\n
 [auth]\npassword_hash = "${passwordHash}"\n
 [webrtc]\nudp_port = 8189\n
-[log]\nlevel = "debug"\n`,
+[log]\nlevel = "info"\n`,
     );
     this.guest.write('rtcam.exit', '');
     // the status goes to a file: nobody waits for the shell that started it
@@ -55,7 +58,20 @@ export class Rtcam {
   async stop() {
     await this.guest.sh('kill $(cat /tmp/rtcam.pid)');
     await until('rtcam ends after SIGTERM', BACK_WITHIN_S, () => this.guest.read('rtcam.exit').trim());
+    this.#keepLog();
     assert.equal(this.guest.read('rtcam.exit').trim(), '0', this.log());
+  }
+
+  /** For whoever looks into a failure: the log of every run, one after the other. */
+  #keepLog() {
+    mkdirSync(artefacts, { recursive: true });
+    appendFileSync(join(artefacts, `qemu-${this.guest.name}.log`), `${this.guest.read('rtcam.log')}\n`);
+  }
+
+  /** Ends the guest, whatever runs in it. */
+  async end() {
+    if (!this.guest.read('rtcam.exit').trim()) this.#keepLog();
+    await this.guest.stop();
   }
 
   log() {
@@ -80,10 +96,11 @@ export class Rtcam {
   /** Waits until the status passes `test`, and returns it. */
   async statusWhere(what, test, seconds = BACK_WITHIN_S) {
     let last;
-    return until(what, seconds, async () => {
+    const ask = async () => {
       last = await this.status();
       return test(last) && last;
-    }).catch((error) => {
+    };
+    return until(what, seconds, ask, 200).catch((error) => {
       throw new Error(`${error.message}\nlast status: ${JSON.stringify(last)}\n${this.log()}`);
     });
   }
@@ -100,12 +117,20 @@ export class Rtcam {
     return this.statusWhere('the camera is opened again and live', back);
   }
 
-  /** The viewers get pictures, whatever the camera does. */
-  async picturesGoOn() {
-    const { encoder, viewers } = await this.status();
-    const sent = viewers[0]?.pictures_sent ?? 0;
-    const more = (s) => s.encoder.encoded > encoder.encoded + 2 && s.viewers[0]?.pictures_sent > sent + 2;
-    await this.statusWhere('pictures go on', more);
+  /** A viewer of this machine that watches until it is stopped. */
+  async join() {
+    const known = (await this.status()).viewers.map((v) => v.viewer);
+    const watching = this.watch(500);
+    const joined = (s) => s.viewers.find((v) => !known.includes(v.viewer) && v.connected_s != null);
+    const { viewer } = joined(await this.statusWhere('the viewer is connected', joined, 30));
+    return { viewer, stop: watching.stop };
+  }
+
+  /** This viewer is still there and gets pictures, whatever the camera does. */
+  async picturesGoOn({ viewer }) {
+    const sent = (s) => s.viewers.find((v) => v.viewer === viewer)?.pictures_sent ?? NaN;
+    const before = sent(await this.status());
+    await this.statusWhere(`viewer ${viewer} gets pictures`, (s) => sent(s) > before + 2);
   }
 
   async openFiles() {
