@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     // a viewer that pauses makes the pool of units as big as a busy machine may need it later
     clock.sleep(Duration::from_millis(150));
     (0..WARM_UP).for_each(|_| next(&mut *viewer, &bell));
-    [&CAPTURE, &OVERLAY, &ENCODE].map(Stage::reset);
+    [&CAPTURE, &OVERLAY, &ENCODE].into_iter().for_each(Stage::reset);
     let before = HEAP.allocations();
     (0..MEASURED).for_each(|_| next(&mut *viewer, &bell));
     let allocations = HEAP.allocations() - before;

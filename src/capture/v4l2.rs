@@ -230,8 +230,9 @@ impl Camera {
 
     fn fault(&self, call: &str, cause: &io::Error) -> Fault {
         let kind = match cause.raw_os_error() {
-            // during an unplug drivers answer either
-            Some(libc::ENODEV | libc::ENXIO | libc::EINVAL | libc::ESHUTDOWN) => FaultKind::Unplugged,
+            Some(libc::ENODEV | libc::ENXIO | libc::ESHUTDOWN) => FaultKind::Unplugged,
+            // an unplug can race with the call that asks for a picture: then uvcvideo answers this
+            Some(libc::EINVAL) if call != "VIDIOC_QBUF" => FaultKind::Unplugged,
             Some(libc::EBUSY) => FaultKind::Busy,
             _ => FaultKind::Failing,
         };

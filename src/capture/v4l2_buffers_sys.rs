@@ -2,7 +2,8 @@
 //!
 //! Owns the mappings and exported dmabufs; they live until the last lease is gone, also when the device was closed
 //! long before. A buffer belongs to the driver, to us (`Taken`) or to one lease, and the driver's word alone never
-//! changes that. Input: a `Device`; leases dropped on any thread.
+//! changes that. A mapping also keeps the driver's queue claimed (kernels before 5.0 cannot free buffers in use): who
+//! re-opens a camera drops its old pictures first. Input: a `Device`; leases dropped on any thread.
 
 use crate::capture::v4l2_device::{BufferKind, Dequeued, Device, MAX_PLANES};
 use crate::capture::v4l2_sys::Mapping;

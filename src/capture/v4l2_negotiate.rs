@@ -47,6 +47,13 @@ pub fn negotiate(
     fault: ErrorFault,
 ) -> Result<Agreement, Fault> {
     let offered = formats(device, kind);
+    // the end of the list is EINVAL; anything else is a device in trouble
+    if offered.is_empty()
+        && let Err(cause) = device.describe_format(kind, 0)
+        && !matches!(cause.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY))
+    {
+        return Err(fault("VIDIOC_ENUM_FMT", &cause));
+    }
     let candidates = candidates(device, &offered, config);
     if candidates.is_empty() {
         return Err(no_format(&offered, config));

@@ -185,7 +185,7 @@ fn the_drivers_time_stamp_is_kept_when_it_is_of_our_clock() {
 
 #[test]
 fn faults_while_streaming_are_told_apart() {
-    let cases: [(&str, i32, FaultKind); 7] = [
+    let cases: [(&str, i32, FaultKind); 8] = [
         ("dequeue", libc::ENODEV, FaultKind::Unplugged),
         ("dequeue", libc::EINVAL, FaultKind::Unplugged),
         ("dequeue", libc::EIO, FaultKind::Failing),
@@ -193,6 +193,7 @@ fn faults_while_streaming_are_told_apart() {
         ("wait", libc::ENODEV, FaultKind::Unplugged),
         ("queue", libc::ENODEV, FaultKind::Unplugged),
         ("queue", libc::EIO, FaultKind::Failing),
+        ("queue", libc::EINVAL, FaultKind::Failing),
     ];
     for (call, errno, kind) in cases {
         let camera = FakeCamera::simple(b"NV12");
@@ -218,11 +219,12 @@ fn faults_while_streaming_are_told_apart() {
 
 #[test]
 fn faults_while_opening_are_told_apart() {
-    let cases: [(&str, i32, FaultKind, &str); 9] = [
+    let cases: [(&str, i32, FaultKind, &str); 10] = [
         ("open", libc::ENOENT, FaultKind::Missing, "open /dev/video7: No such file or directory"),
         ("open", libc::ENODEV, FaultKind::Missing, "open /dev/video7: No such device"),
         ("open", libc::EACCES, FaultKind::Failing, "group video"),
         ("capability", libc::ENOTTY, FaultKind::NotACamera, "it is no V4L2 device"),
+        ("describe_format", libc::ENODEV, FaultKind::Unplugged, "VIDIOC_ENUM_FMT"),
         ("set_format", libc::EBUSY, FaultKind::Busy, "/dev/video7 (Fake Camera): busy"),
         ("request_buffers", libc::EBUSY, FaultKind::Busy, "busy"),
         ("stream_on", libc::EBUSY, FaultKind::Busy, "busy"),

@@ -119,7 +119,7 @@ impl Source for FakeSource {
         }
         match self.camera.mode() {
             Mode::Gone(kind) => return Err(gone(kind)),
-            Mode::Shaky(n) if self.grabs % n == 0 => return Err(gone(FaultKind::Failing)),
+            Mode::Shaky(n) if self.grabs.is_multiple_of(n) => return Err(gone(FaultKind::Failing)),
             Mode::Mute => {
                 self.camera.clock.sleep(timeout);
                 return Ok(Grab::Nothing);
