@@ -27,12 +27,17 @@ fn a_good_config_is_fine_and_summed_up() {
     assert!(said.starts_with(&format!("{example}: fine\n")) && said.contains("15 fps"), "{said}");
 }
 
+const KNOWN_ENCODERS: &str =
+    "--set encoder.backend=x264: no such encoder in this build; known are \"auto\", \"openh264\"";
+
 #[test]
 fn bad_usage_and_bad_config_exit_with_2_and_say_why_on_stderr() {
     for (arguments, expected) in [
         (vec!["bogus"], "bogus"),
         (vec!["check", "--set", "camera.fps=0"], "--set camera.fps=0: must be 1..=240"),
         (vec!["run", "--set", "camera.fps=0"], "--set camera.fps=0: must be 1..=240"),
+        (vec!["run", "--set", "encoder.backend=x264"], KNOWN_ENCODERS),
+        (vec!["check", "--set", "encoder.backend=x264"], KNOWN_ENCODERS),
         (vec!["--config", "none.toml"], "none.toml: cannot read the config"),
         (vec!["--set", "http.listen=0.0.0.0:8080"], "rtcam password"),
     ] {

@@ -8,7 +8,8 @@ mod check;
 mod password;
 mod run;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, FurtherRule};
+use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,10 @@ enum Command {
     /// Read a password and print the line for the config
     Password,
 }
+
+/// Which encoders there are only the build knows.
+const ENCODER_RULE: FurtherRule =
+    FurtherRule { key: "encoder.backend", check: |config| encode::check_backend(&config.encoder.backend) };
 
 #[derive(Args)]
 struct ConfigArguments {
@@ -75,7 +80,7 @@ fn exit_code(error: &Error) -> ExitCode {
 
 impl ConfigArguments {
     fn load(&self) -> Result<Config> {
-        config::load(self.file().as_deref(), &self.set)
+        config::load(self.file().as_deref(), &self.set, &[ENCODER_RULE])
     }
 
     /// The file named, or the first of the usual places that has one.

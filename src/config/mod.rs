@@ -7,6 +7,7 @@ mod check;
 mod keys;
 mod parse;
 
+pub use check::FurtherRule;
 pub use parse::{load, parse};
 
 use crate::units::{KbitPerSec, Size};

@@ -3,7 +3,7 @@
 //! Must never guess a value: a config with one mistake is no config. Input: the user's file, read as a whole and at
 //! most 1 MiB long.
 
-use super::check::check;
+use super::check::{FurtherRule, check};
 use super::keys::{Key, OVERLAY, Rule, SECTIONS, Section};
 use super::{Config, OverlayConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,9 +18,10 @@ const MAX_PROBLEMS_SHOWN: usize = 10;
 /// Longer values are cut where a message quotes them.
 const MAX_QUOTED_CHARS: usize = 60;
 
-/// Reads `file` (none: the defaults), then the `--set` arguments over it. The message has one line per mistake.
-pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Config> {
-    let Some(path) = file else { return parse("", "", sets) };
+/// Reads `file` (none: the defaults), then the `--set` arguments over it, and applies our own rules and the `further`
+/// ones. The message has one line per mistake.
+pub fn load(file: Option<&Path>, sets: &[String], further: &[FurtherRule]) -> Result<Config> {
+    let Some(path) = file else { return parse_by("", "", sets, further) };
     let name = path.display().to_string();
     let refuse = |why: &str| Error::new(ErrorKind::BadConfig, format!("{name}: {why}"));
     let found = std::fs::metadata(path).map_err(|error| refuse("cannot read the config").because(error))?;
@@ -29,7 +30,7 @@ pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Config> {
     }
     let bytes = std::fs::read(path).map_err(|error| refuse("cannot read the config").because(error))?;
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(&name, text, sets),
+        Ok(text) => parse_by(&name, text, sets, further),
         Err(error) => {
             let line = line_of(&bytes, error.valid_up_to());
             Err(Error::new(ErrorKind::BadConfig, format!("{name}:{line}: this line is not UTF-8 text")))
@@ -39,6 +40,10 @@ pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Config> {
 
 /// As `load`, with the text of the file given; `name` is how messages call it.
 pub fn parse(name: &str, text: &str, sets: &[String]) -> Result<Config> {
+    parse_by(name, text, sets, &[])
+}
+
+fn parse_by(name: &str, text: &str, sets: &[String], further: &[FurtherRule]) -> Result<Config> {
     let mut config = Config::default();
     let mut notes = Notes::default();
     let (root, mistakes) = DeTable::parse_recoverable(text);
@@ -55,6 +60,7 @@ pub fn parse(name: &str, text: &str, sets: &[String]) -> Result<Config> {
     }
     if mistakes.is_empty() {
         check(&config, &mut notes);
+        further.iter().for_each(|rule| rule.judge(&config, &mut notes));
     }
     notes.verdict().map(|()| config)
 }

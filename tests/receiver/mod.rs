@@ -3,6 +3,8 @@
 //! Offers recvonly H.264 and a "sync" data channel as our page does, takes an answer, and hands out decoded pictures.
 #![allow(dead_code, clippy::disallowed_methods)]
 
+pub mod nat_box;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use openh264::decoder::Decoder;
@@ -27,7 +29,7 @@ use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionState,
 };
 
-/// A decoded picture, planes packed.
+/// A decoded picture, planes packed. All planes are empty where the receiver does not decode.
 pub struct Picture {
     pub width: usize,
     pub height: usize,
@@ -64,11 +66,13 @@ pub struct Options {
     pub bind: String,
     pub codec: &'static str,
     pub profile_level_id: &'static str,
+    /// Off: pictures are counted and told, not decoded.
+    pub decode: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { bind: "127.0.0.1:0".into(), codec: MIME_TYPE_H264, profile_level_id: "42e01f" }
+        Options { bind: "127.0.0.1:0".into(), codec: MIME_TYPE_H264, profile_level_id: "42e01f", decode: true }
     }
 }
 
@@ -78,6 +82,7 @@ struct Handler {
     pictures: mpsc::UnboundedSender<Picture>,
     state: watch::Sender<RTCPeerConnectionState>,
     counters: Arc<Counters>,
+    decode: bool,
 }
 
 #[async_trait]
@@ -87,7 +92,8 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        tokio::spawn(play(track, self.pictures.clone(), self.counters.clone()));
+        let eye = self.decode.then(|| Decoder::new().expect("decoder"));
+        tokio::spawn(play(track, eye, self.pictures.clone(), self.counters.clone()));
     }
 }
 
@@ -127,7 +133,8 @@ impl Receiver {
         let (pictures_in, pictures) = mpsc::unbounded_channel();
         let (state_in, state) = watch::channel(RTCPeerConnectionState::New);
         let counters = Arc::new(Counters::default());
-        let handler = Handler { pictures: pictures_in, state: state_in, counters: counters.clone() };
+        let handler =
+            Handler { pictures: pictures_in, state: state_in, counters: counters.clone(), decode: options.decode };
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_setting_engine(settings)
@@ -201,8 +208,12 @@ impl Receiver {
     }
 }
 
-async fn play(track: Arc<dyn TrackRemote>, pictures: mpsc::UnboundedSender<Picture>, counters: Arc<Counters>) {
-    let mut decoder = Decoder::new().expect("decoder");
+async fn play(
+    track: Arc<dyn TrackRemote>,
+    mut eye: Option<Decoder>,
+    pictures: mpsc::UnboundedSender<Picture>,
+    counters: Arc<Counters>,
+) {
     let mut depacketizer = H264Packet::default();
     let mut unit: Vec<u8> = Vec::new();
     let mut last_sequence: Option<u16> = None;
@@ -233,31 +244,40 @@ async fn play(track: Arc<dyn TrackRemote>, pictures: mpsc::UnboundedSender<Pictu
             continue;
         }
         damaged = false;
-        match decoder.decode(&bytes) {
-            Ok(Some(picture)) => {
-                let (width, height) = picture.dimensions();
-                let (ys, us, vs) = picture.strides();
-                let pack = |plane: &[u8], stride: usize, width: usize, rows: usize| -> Vec<u8> {
-                    plane.chunks(stride).take(rows).flat_map(|row| &row[..width]).copied().collect()
-                };
-                let picture = Picture {
-                    width,
-                    height,
-                    y: pack(picture.y(), ys, width, height),
-                    u: pack(picture.u(), us, width / 2, height / 2),
-                    v: pack(picture.v(), vs, width / 2, height / 2),
-                    key,
-                    rtp_time: packet.header.timestamp,
-                    received_at: Instant::now(),
-                    bytes: bytes.len(),
-                };
-                if pictures.send(picture).is_err() {
-                    return;
-                }
-            }
-            _ => {
-                counters.undecodable.fetch_add(1, Ordering::Relaxed);
-            }
+        let mut picture = Picture {
+            width: 0,
+            height: 0,
+            y: Vec::new(),
+            u: Vec::new(),
+            v: Vec::new(),
+            key,
+            rtp_time: packet.header.timestamp,
+            received_at: Instant::now(),
+            bytes: bytes.len(),
+        };
+        if let Some(decoder) = &mut eye
+            && !look(decoder, &bytes, &mut picture)
+        {
+            counters.undecodable.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        if pictures.send(picture).is_err() {
+            return;
         }
     }
+}
+
+/// Fills in size and planes; false where the decoder gave no picture.
+fn look(decoder: &mut Decoder, bytes: &[u8], picture: &mut Picture) -> bool {
+    let Ok(Some(decoded)) = decoder.decode(bytes) else { return false };
+    let (width, height) = decoded.dimensions();
+    let (ys, us, vs) = decoded.strides();
+    let pack = |plane: &[u8], stride: usize, width: usize, rows: usize| -> Vec<u8> {
+        plane.chunks(stride).take(rows).flat_map(|row| &row[..width]).copied().collect()
+    };
+    (picture.width, picture.height) = (width, height);
+    picture.y = pack(decoded.y(), ys, width, height);
+    picture.u = pack(decoded.u(), us, width / 2, height / 2);
+    picture.v = pack(decoded.v(), vs, width / 2, height / 2);
+    true
 }
