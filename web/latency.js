@@ -17,6 +17,12 @@ export function percentile(values, share) {
   return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] : null;
 }
 
+/** When the eye sees the frame. Browsers predict the next display tick; a tick before the frame was handed over is a
+ *  stale prediction, and the frame is at least as late as that. */
+function shownAt({ expectedDisplayTime, presentationTime }) {
+  return Math.max(expectedDisplayTime, presentationTime ?? -Infinity);
+}
+
 export class LatencyMeter {
   clock = new ClockSync();
   #picture = null;
@@ -36,7 +42,7 @@ export class LatencyMeter {
 
   /** One shown frame (metadata of requestVideoFrameCallback). Returns its latency in milliseconds, or null. */
   frame(metadata) {
-    const shown = metadata.expectedDisplayTime;
+    const shown = shownAt(metadata);
     const captured = this.#capturedAt(metadata.rtpTimestamp, shown);
     if (captured === null) return null;
     const total = shown - captured;
@@ -64,13 +70,14 @@ export class LatencyMeter {
     return this.clock.toPage(server_ms, now);
   }
 
-  #split({ receiveTime, presentationTime, expectedDisplayTime }, captured) {
+  #split(metadata, captured) {
+    const { receiveTime, presentationTime } = metadata;
     const board = (this.#picture.encoded_us - this.#picture.captured_us) / 1000;
     return {
       board,
       network: receiveTime - captured - board,
       decode: presentationTime - receiveTime,
-      display: expectedDisplayTime - presentationTime,
+      display: shownAt(metadata) - presentationTime,
     };
   }
 }
