@@ -22,7 +22,8 @@ pub struct Reading {
 
 impl Daemon {
     pub fn start(max_viewers: usize) -> Result<Daemon, Failure> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rtcam"));
+        let program = std::env::var("RTCAM_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_rtcam").into());
+        let mut command = Command::new(std::path::absolute(program)?);
         command.arg("run").stdout(Stdio::piped()).stderr(Stdio::null());
         let viewers = format!("webrtc.max_viewers={max_viewers}");
         for setting in ["camera.source=pattern", "http.listen=127.0.0.1:0", "webrtc.udp_port=0", &viewers] {

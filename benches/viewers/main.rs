@@ -2,7 +2,7 @@
 //!
 //! Starts the real program on loopback with the moving pattern. The viewers are as light as they can be: ICE and DTLS
 //! are real, media packets are counted and thrown away. On loopback the kernel charges part of their work to the
-//! daemon. Prints one line of JSON. VIEWERS (32) and SECONDS (10) may be set in the environment.
+//! daemon. Prints one line of JSON. VIEWERS (32), SECONDS_EACH (10) and RTCAM_BIN (the program of this build) may be set in the environment.
 #![allow(clippy::disallowed_methods)]
 
 mod client;
@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// Until every page is drawn, every queue as long as it gets.
 const SETTLE: Duration = Duration::from_secs(3);
+/// Then one viewer comes and goes so often; so long there is nobody.
+const COMES_AND_GOES: usize = 10;
+const EMPTY: Duration = Duration::from_millis(700);
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 
 type Failure = Box<dyn std::error::Error>;
@@ -34,7 +37,7 @@ fn main() -> ExitCode {
 
 fn measure() -> Result<serde_json::Value, Failure> {
     let many = from_environment("VIEWERS", 32)?;
-    let span = Duration::from_secs(from_environment("SECONDS", 10)?);
+    let span = Duration::from_secs(from_environment("SECONDS_EACH", 10)?);
     let daemon = Daemon::start(many)?;
     let mut clients = Clients::default();
     clients.play_for(SETTLE)?;
@@ -48,12 +51,21 @@ fn measure() -> Result<serde_json::Value, Failure> {
     clients.leave()?;
     clients.play_for(SETTLE)?;
     let left = watch(&daemon, &mut clients, span / 2)?;
+    for _ in 0..COMES_AND_GOES {
+        clients.join(1, &daemon)?;
+        clients.leave()?;
+        clients.play_for(EMPTY)?;
+    }
+    clients.join(1, &daemon)?;
+    clients.play_for(SETTLE)?;
+    let again = watch(&daemon, &mut clients, span / 2)?;
     let others = (many - 1).max(1) as f64;
     Ok(serde_json::json!({
         "nobody": nobody,
         "one": one,
         "many": all,
         "after": left,
+        "again": again,
         "viewers": many,
         "connect_one_ms": connected,
         "connect_all_ms": connected_together,
