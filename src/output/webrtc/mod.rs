@@ -11,6 +11,7 @@ mod lobby;
 mod media_loop;
 mod packetize;
 mod path;
+mod recent;
 mod sync_channel;
 mod udp_sys;
 mod viewer;
