@@ -16,6 +16,8 @@ mod sync_channel;
 mod udp_sys;
 mod viewer;
 
+pub use packetize::{MAX_PAYLOAD, packetize};
+
 use crate::clock::Clock;
 use crate::config::WebRtcConfig;
 use crate::error::{Error, ErrorKind, Result};
