@@ -217,7 +217,9 @@ async fn play(
     let mut depacketizer = H264Packet::default();
     let mut unit: Vec<u8> = Vec::new();
     let mut last_sequence: Option<u16> = None;
-    let mut damaged = false;
+    // until the first key picture, which the first packets may have been lost with
+    let mut damaged = true;
+    let mut asked_at: Option<Instant> = None;
     while let Some(event) = track.poll().await {
         let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
         counters.packets.fetch_add(1, Ordering::Relaxed);
@@ -227,8 +229,6 @@ async fn play(
             counters.gaps.fetch_add(1, Ordering::Relaxed);
             damaged = true;
             depacketizer = H264Packet::default();
-            let loss = PictureLossIndication { sender_ssrc: 0, media_ssrc: packet.header.ssrc };
-            let _ = track.write_rtcp(vec![Box::new(loss)]).await;
         }
         let payload: Bytes = packet.payload.clone();
         match depacketizer.depacketize(&payload) {
@@ -241,6 +241,12 @@ async fn play(
         let bytes = std::mem::take(&mut unit);
         let key = rtcam::media::h264::nal_units(&bytes).any(|nal| rtcam::media::h264::nal_type(nal) == 5);
         if damaged && !key {
+            // as browsers do: ask for a key picture, again when none came
+            if asked_at.is_none_or(|at| at.elapsed() > Duration::from_millis(300)) {
+                asked_at = Some(Instant::now());
+                let loss = PictureLossIndication { sender_ssrc: 0, media_ssrc: packet.header.ssrc };
+                let _ = track.write_rtcp(vec![Box::new(loss)]).await;
+            }
             continue;
         }
         damaged = false;
