@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod encode;
 pub mod error;
+pub mod heap_sys;
 pub mod http;
 pub mod logging;
 pub mod media;
