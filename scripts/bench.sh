@@ -1,7 +1,7 @@
 #!/bin/bash
 # bench.sh
 # Measures rtcam on this machine and prints one table: figure, target, measured, met. A missed target is no failure;
-# a figure that could not be measured is. Takes about two minutes once everything is built.
+# a figure that could not be measured is. Takes about three minutes once everything is built.
 # env: STARTS (10 page loads), SECONDS_EACH (10), VIEWERS (32)
 # out: artefacts/bench.json
 . "$(dirname "$0")/lib.sh"

@@ -1,28 +1,59 @@
 // browser.mjs STARTS SECONDS
-// What Chromium sees of the moving pattern (tests/browser/latency.mjs), and the server's memory meanwhile. JSON on stdout.
+// What Chromium sees of the moving pattern (tests/browser/latency.mjs), and the server's memory meanwhile. JSON on stdout:
+// medians of several rounds, each with a new server and a new browser. How the pictures fall between the ticks of the
+// display is decided once per round, and moves "displayed" by up to two ticks.
 // env: RTCAM_BIN, CHROMIUM
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { Server } from '../../tests/browser/harness.mjs';
 
-const [starts, seconds] = process.argv.slice(2);
-const server = await Server.start({ settings: ['encoder.bitrate_kbps=1500'] });
-try {
-  const latency = new URL('../../tests/browser/latency.mjs', import.meta.url).pathname;
-  const args = [latency, '--url', server.url, '--starts', starts, '--seconds', seconds];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let text = '';
-  child.stdout.on('data', (part) => { text += part; });
+const ROUNDS = 4;
+const [starts, seconds] = process.argv.slice(2).map(Number);
+const rounds = [];
+for (let i = 0; i < ROUNDS; i++) rounds.push(await round(Math.ceil(starts / ROUNDS), Math.ceil(seconds / ROUNDS) + 1));
+
+const spread = (name) => ({
+  p50: median(rounds.map((seen) => seen[name]?.p50)), p95: median(rounds.map((seen) => seen[name]?.p95)),
+  p50_of_rounds: rounds.map((seen) => seen[name]?.p50),
+});
+const firsts = rounds.flatMap((seen) => seen.first_frames_ms);
+console.log(JSON.stringify({
+  to_received_ms: spread('to_received_ms'), to_presented_ms: spread('to_presented_ms'),
+  to_shown_ms: spread('to_shown_ms'), to_displayed_ms: spread('to_displayed_ms'),
+  first_frame_ms: { p50: at(firsts, 0.5), p95: at(firsts, 0.95), all: firsts },
+  fps_presented: median(rounds.map((seen) => seen.fps_presented)),
+  freezes: rounds.reduce((sum, seen) => sum + seen.freezes, 0),
+  server_rss_kb: Math.max(...rounds.map((seen) => seen.server_rss_kb)), rounds,
+}));
+
+async function round(starts, seconds) {
+  const server = await Server.start({ settings: ['encoder.bitrate_kbps=1500'] });
   let most_kb = 0;
   const meter = setInterval(() => { most_kb = Math.max(most_kb, rssKb(server.child.pid)); }, 500);
-  await new Promise((resolve) => child.on('close', resolve));
-  clearInterval(meter);
-  const seen = JSON.parse(text);
-  if (seen.error) throw new Error(seen.error);
-  console.log(JSON.stringify({ ...seen, server_rss_kb: most_kb }));
-} finally {
-  await server.stop();
+  try {
+    const latency = new URL('../../tests/browser/latency.mjs', import.meta.url).pathname;
+    const args = [latency, '--url', server.url, '--starts', starts, '--seconds', seconds].map(String);
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let text = '';
+    child.stdout.on('data', (part) => { text += part; });
+    await new Promise((resolve) => child.on('close', resolve));
+    const seen = JSON.parse(text);
+    if (seen.error) throw new Error(seen.error);
+    return { ...seen, server_rss_kb: most_kb };
+  } finally {
+    clearInterval(meter);
+    await server.stop();
+  }
+}
+
+function at(values, share) {
+  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+}
+
+function median(values) {
+  return at(values, 0.5);
 }
 
 function rssKb(pid) {

@@ -144,6 +144,7 @@ try {
   }
   result = {
     target: options.url ?? options.whep, chromium: browser.version(), size: loaded.size,
+    first_frames_ms: firsts.map(({ first, made }) => round(first - made)),
     first_frame_ms: percentiles(firsts.map(({ first, made }) => first - made)),
     first_frame_from_navigation_ms: percentiles(firsts.map(({ first }) => first)),
     ...(await measure(loaded.page)),
