@@ -48,6 +48,8 @@ pub struct Counters {
     pub packets: AtomicU64,
     pub gaps: AtomicU64,
     pub undecodable: AtomicU64,
+    /// Pictures that came before the first key picture; it is asked for then, as browsers do.
+    pub before_key: AtomicU64,
     /// Packets that carried a header extension.
     pub extended: AtomicU64,
 }
@@ -217,6 +219,7 @@ async fn play(
     let mut depacketizer = H264Packet::default();
     let mut unit: Vec<u8> = Vec::new();
     let mut last_sequence: Option<u16> = None;
+    let mut begun = false;
     let mut damaged = false;
     while let Some(event) = track.poll().await {
         let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
@@ -240,10 +243,15 @@ async fn play(
         }
         let bytes = std::mem::take(&mut unit);
         let key = rtcam::media::h264::nal_units(&bytes).any(|nal| rtcam::media::h264::nal_type(nal) == 5);
-        if damaged && !key {
+        if !begun && !key {
+            counters.before_key.fetch_add(1, Ordering::Relaxed);
+            let start = PictureLossIndication { sender_ssrc: 0, media_ssrc: packet.header.ssrc };
+            let _ = track.write_rtcp(vec![Box::new(start)]).await;
+        }
+        if (damaged || !begun) && !key {
             continue;
         }
-        damaged = false;
+        (begun, damaged) = (true, false);
         let mut picture = Picture {
             width: 0,
             height: 0,
