@@ -27,8 +27,7 @@ test-qemu: ## rtcam for aarch64 against vivid and an emulated USB webcam in a gu
 	@scripts/test.sh qemu
 
 bench: ## print the figures of this machine
-	@scripts/setup.sh bench
-	@. scripts/env.sh; cargo build --release --locked; $${CARGO_TARGET_DIR:-target}/release/rtcam bench; cargo bench --locked
+	@scripts/bench.sh
 
 cross: ## build for a board: TARGET=armv7-unknown-linux-gnueabihf (default) or aarch64-unknown-linux-gnu, PROFILE=release|board
 	@scripts/setup.sh test

@@ -74,3 +74,34 @@ fn the_version_is_that_of_the_package() {
     let done = rtcam(&["--version"], "");
     assert_eq!((done.status.code(), text(&done.stdout)), (Some(0), format!("rtcam {}\n", env!("CARGO_PKG_VERSION"))));
 }
+
+#[test]
+fn bench_measures_every_stage_and_what_follows_from_it() {
+    let done = rtcam(&["bench", "--json", "--span-ms", "1"], "");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    let figures = report["figures"].as_array().expect("a list");
+    let cost = |name: &str| {
+        let figure =
+            figures.iter().find(|figure| figure["name"] == name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert!(figure["runs"].as_u64() >= Some(5), "{figure}");
+        figure["cpu_us"].as_f64().expect("a number")
+    };
+    for size in ["640x480", "1280x720"] {
+        for stage in ["pattern", "mjpeg 4:2:0", "mjpeg 4:2:2", "yuyv", "logo 256x64 at", "encode", "packetise"] {
+            assert!(cost(&format!("{stage} {size}")) > 0.0, "{stage} {size}");
+        }
+        assert!(cost(&format!("encode key picture {size}")) > cost(&format!("packetise {size}")));
+    }
+    for name in ["text line at 640x480", "srtp AES-GCM-128, packet of 1160 bytes", "logo 256x64 at 1920x1080"] {
+        assert!(cost(name) > 0.0, "{name}");
+    }
+    let sized = |name: &str| {
+        let bytes = figures.iter().find(|figure| figure["name"] == name).map(|figure| figure["bytes"].as_u64());
+        bytes.flatten().unwrap_or_else(|| panic!("{name} has no size"))
+    };
+    assert!(sized("encode key picture 640x480") > sized("encode 640x480"), "a key picture is the bigger one");
+    let encoding = report["one_core"].as_array().expect("a list").iter().find(|work| work["work"] == "encode 640x480");
+    let rate = encoding.and_then(|work| work["pictures_per_second"].as_f64()).expect("what follows");
+    assert!((rate * cost("encode 640x480") / 1e6 - 1.0).abs() < 0.01, "{rate}");
+}

@@ -17,6 +17,16 @@ export function percentile(values, share) {
   return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] : null;
 }
 
+/** One tick of a 60 Hz display. */
+const DISPLAY_TICK_MS = 1000 / 60;
+
+/** When the eye sees the frame: at the display tick after it was handed over. Browsers predict that tick, but Chromium's
+ *  prediction is one *frame* later, 200 ms at 5 fps, and may also be a stale one from before the handing over. */
+export function shownAt({ expectedDisplayTime, presentationTime }) {
+  if (!Number.isFinite(presentationTime)) return expectedDisplayTime;
+  return Math.min(Math.max(expectedDisplayTime, presentationTime), presentationTime + DISPLAY_TICK_MS);
+}
+
 export class LatencyMeter {
   clock = new ClockSync();
   #picture = null;
@@ -36,7 +46,7 @@ export class LatencyMeter {
 
   /** One shown frame (metadata of requestVideoFrameCallback). Returns its latency in milliseconds, or null. */
   frame(metadata) {
-    const shown = metadata.expectedDisplayTime;
+    const shown = shownAt(metadata);
     const captured = this.#capturedAt(metadata.rtpTimestamp, shown);
     if (captured === null) return null;
     const total = shown - captured;
@@ -64,13 +74,14 @@ export class LatencyMeter {
     return this.clock.toPage(server_ms, now);
   }
 
-  #split({ receiveTime, presentationTime, expectedDisplayTime }, captured) {
+  #split(metadata, captured) {
+    const { receiveTime, presentationTime } = metadata;
     const board = (this.#picture.encoded_us - this.#picture.captured_us) / 1000;
     return {
       board,
       network: receiveTime - captured - board,
       decode: presentationTime - receiveTime,
-      display: expectedDisplayTime - presentationTime,
+      display: shownAt(metadata) - presentationTime,
     };
   }
 }

@@ -8,8 +8,6 @@ import { Backoff } from './backoff.js';
 const PROTOCOL_VERSION = 1;
 /** After this long in good order the next trouble counts as the first. */
 const STEADY_MS = 5000;
-/** A server that answers again after a break sends frames of the old connection at once, or never. */
-const SUSPECT_MS = 1500;
 const FULL_RETRY_S = 5;
 /** Errors that end the viewer but not the socket. */
 const VIEWER_IS_OVER = ['full', 'not-ready', 'bad-offer', 'connect-timeout', 'lost', 'failed'];
@@ -155,10 +153,7 @@ export class Session {
 
   #opened() {
     this.#socket.send({ type: 'hello', version: PROTOCOL_VERSION, language: this.#language });
-    if (this.#playing) {
-      this.#goodSince ??= this.#time.now();
-      this.#viewer.suspect(SUSPECT_MS);
-    }
+    if (this.#playing) this.#goodSince ??= this.#time.now();
     this.#offer();
   }
 
@@ -184,8 +179,9 @@ export class Session {
         this.#refused(message);
         break;
       case 'bye':
-        // A socket re-opened beside a flowing picture has no viewer of its own: the server wants an offer.
-        if (message.reason === 'offer-timeout') this.#dropViewer();
+        // A server that stops takes the picture along. One that misses an offer got a socket without a viewer of its
+        // own, re-opened beside a flowing picture.
+        if (['offer-timeout', 'shutdown'].includes(message.reason)) this.#dropViewer();
         this.#dropSocket();
         this.#socketGone();
         break;
@@ -224,7 +220,8 @@ export class Session {
     if (!wasOpen) this.#shutOut();
     this.#socket = null;
     this.#refusal = null;
-    if (!this.#viewer?.flows) this.#dropViewer();
+    if (this.#viewer?.flows) this.#viewer.suspect();
+    else this.#dropViewer();
     this.#schedule();
   }
 

@@ -4,6 +4,8 @@
 const ANSWER_WITHIN_MS = 6000;
 const CONNECT_WITHIN_MS = 12000;
 const FRAME_WITHIN_MS = 5000;
+/** Without its socket a connection that falls silent is believed dead sooner: no picture comes slower than this. */
+const SUSPECT_FRAME_WITHIN_MS = 1500;
 const RECOVER_WITHIN_MS = 3000;
 const WATCH_EVERY_MS = 250;
 const CLOCK_BURST = 8;
@@ -24,7 +26,7 @@ export class Viewer {
   #lastFrameAt = null;
   #lastCount = 0;
   #counting = false;
-  #suspectSince = null;
+  #frameWithin_ms = FRAME_WITHIN_MS;
 
   /** `on`: { firstFrame(), blocked(blocked), lost(reason) }. None is called after close(). */
   constructor(video, still, meter, on) {
@@ -42,7 +44,7 @@ export class Viewer {
 
   /** True while frames arrive (or did a moment ago). */
   get flows() {
-    return this.#lastFrameAt !== null && performance.now() - this.#lastFrameAt < FRAME_WITHIN_MS;
+    return this.#lastFrameAt !== null && performance.now() - this.#lastFrameAt < this.#frameWithin_ms;
   }
 
   /** The offer with the candidates found so far; `trickle` gets the later ones, then '' for the end. */
@@ -66,9 +68,9 @@ export class Viewer {
     }
   }
 
-  /** The server may have been replaced: no frame within `within_ms` from now means that it was. */
-  suspect(within_ms) {
-    this.#suspectSince = { at: performance.now(), within_ms };
+  /** The server may be gone: from now on a short silence is enough to call this connection lost. */
+  suspect() {
+    this.#frameWithin_ms = SUSPECT_FRAME_WITHIN_MS;
   }
 
   async stats() {
@@ -128,17 +130,9 @@ export class Viewer {
     if (state !== 'disconnected') this.#unwellSince = null;
     else if (now - (this.#unwellSince ??= now) > RECOVER_WITHIN_MS) return this.#lost(state);
     if (this.#lastFrameAt === null && now - this.#answeredAt > CONNECT_WITHIN_MS) return this.#lost('no picture');
-    if (this.#lastFrameAt !== null && now - this.#lastFrameAt > FRAME_WITHIN_MS) return this.#lost('no frames');
-    this.#watchSuspect(now);
+    if (this.#lastFrameAt !== null && now - this.#lastFrameAt > this.#frameWithin_ms) return this.#lost('no frames');
     // Hidden tabs and browsers without the frame callback show nothing countable: ask the decoder instead.
     if (this.#lastFrameAt === null || now - this.#lastFrameAt > 2 * WATCH_EVERY_MS) this.#countByStats();
-  }
-
-  #watchSuspect(now) {
-    if (!this.#suspectSince) return;
-    const { at, within_ms } = this.#suspectSince;
-    if (this.#lastFrameAt > at) this.#suspectSince = null;
-    else if (now - at > within_ms) this.#lost('server replaced');
   }
 
   async #countByStats() {

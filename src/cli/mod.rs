@@ -3,6 +3,7 @@
 //! One file per command. Exit codes: 0 fine, 2 bad usage or config, 1 otherwise. Must never start anything before the
 //! config is known to be good. Input: the arguments and stdin.
 
+mod bench;
 mod cameras;
 mod check;
 mod password;
@@ -14,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Camera to browser on small boards: camera, logo and text, H.264 once, WebRTC to every viewer.
 #[derive(Parser)]
@@ -36,6 +38,15 @@ enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Measure what this machine can do: CPU time per picture of each stage (takes some seconds)
+    Bench {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// CPU time spent on each figure
+        #[arg(long, hide = true, value_name = "MS", default_value_t = bench::SPAN_MS)]
+        span_ms: u64,
     },
     /// Read a password and print the line for the config
     Password,
@@ -63,6 +74,7 @@ pub fn main(start: fn(Config) -> Result<()>) -> ExitCode {
         Some(Command::Run(config)) => run::run(&config, start),
         Some(Command::Check(config)) => check::run(&config),
         Some(Command::Cameras { json }) => cameras::run(json),
+        Some(Command::Bench { json, span_ms }) => bench::run(json, Duration::from_millis(span_ms)),
         Some(Command::Password) => password::run(),
     };
     match done {

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 const COOKIE: &str = "rtcam_session";
 const SESSION_LIFE: Duration = Duration::from_secs(12 * 3600);
@@ -208,7 +208,7 @@ impl Drop for OneTurn {
         if failures.is_power_of_two() {
             warn!("http: wrong password from {} ({failures} in a row)", self.peer);
         } else if self.right == Some(true) {
-            info!("http: right password from {}", self.peer);
+            debug!("http: right password from {}", self.peer);
         }
     }
 }

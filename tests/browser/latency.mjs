@@ -11,7 +11,8 @@
 // timecode and page share one clock.
 
 import fs from 'node:fs';
-import { launchChromium } from './harness.mjs';
+import { launchChromium, sleep } from './harness.mjs';
+import { probe } from './timecode_probe.mjs';
 
 const options = { seconds: 10, settle: 2, timeout: 20, starts: 1, ...parseOptions(process.argv.slice(2)) };
 if (!options.url && !options.whep) {
@@ -28,95 +29,6 @@ function parseOptions(args) {
   return found;
 }
 
-/** Runs in the page before its own scripts: notes peer connections and reads every presented frame. */
-function probe() {
-  const BLOCK = 16;
-  const BLOCKS = 40;
-  const seen = { connections: [], madeAt: null, firstAt: null, size: null, samples: [], unreadable: 0 };
-  globalThis.__probe = seen;
-  const Native = globalThis.RTCPeerConnection;
-  globalThis.RTCPeerConnection = new Proxy(Native, {
-    construct(Target, args) {
-      const connection = new Target(...args);
-      seen.connections.push(connection);
-      seen.madeAt ??= performance.now();
-      return connection;
-    },
-  });
-
-  const canvas = new OffscreenCanvas(BLOCKS * BLOCK, BLOCK);
-  const drawing = canvas.getContext('2d', { willReadFrequently: true, alpha: false });
-
-  /** The middle 8x8 pixels of each block, green above 127 is 1. */
-  function bitsOf(video) {
-    drawing.drawImage(video, 0, 0, BLOCKS * BLOCK, BLOCK, 0, 0, BLOCKS * BLOCK, BLOCK);
-    const { data } = drawing.getImageData(0, BLOCK / 4, BLOCKS * BLOCK, BLOCK / 2);
-    return Array.from({ length: BLOCKS }, (_, block) => {
-      let sum = 0;
-      for (let y = 0; y < BLOCK / 2; y++) {
-        for (let x = block * BLOCK + BLOCK / 4; x < (block + 1) * BLOCK - BLOCK / 4; x++) sum += data[4 * (y * BLOCKS * BLOCK + x) + 1];
-      }
-      return sum / (BLOCK / 2) ** 2 > 127 ? 1 : 0;
-    });
-  }
-
-  /** Unix milliseconds modulo 2^32; null when the row is not there or damaged. */
-  function timecode(video) {
-    const bits = bitsOf(video);
-    if (bits[0] !== 1 || bits[1] !== 0 || bits[38] !== 0 || bits[39] !== 1) return null;
-    const value = bits.slice(2, 34).reduce((sum, bit) => sum * 2 + bit, 0);
-    let check = 0;
-    for (let nibble = 0; nibble < 8; nibble++) check ^= Math.floor(value / 16 ** nibble) & 15;
-    return check === bits.slice(34, 38).reduce((sum, bit) => sum * 2 + bit, 0) ? value : null;
-  }
-
-  function since(code, pageTime) {
-    const now = performance.timeOrigin + pageTime;
-    const difference = (Math.floor(now) % 2 ** 32) - code;
-    return (difference < -(2 ** 31) ? difference + 2 ** 32 : difference) + (now % 1);
-  }
-
-  function watch(video) {
-    const presented = (now, frame) => {
-      const code = timecode(video);
-      if (seen.firstAt === null) {
-        seen.firstAt = performance.now();
-        seen.size = [video.videoWidth, video.videoHeight];
-      }
-      if (code === null) seen.unreadable++;
-      else {
-        seen.samples.push({
-          at: now, number: frame.presentedFrames, code,
-          received: frame.receiveTime === undefined ? null : since(code, frame.receiveTime),
-          presented: since(code, frame.presentationTime), displayed: since(code, frame.expectedDisplayTime),
-        });
-      }
-      video.requestVideoFrameCallback(presented);
-    };
-    video.requestVideoFrameCallback(presented);
-  }
-
-  const watched = new WeakSet();
-  const scan = () => {
-    for (const video of document.querySelectorAll('video')) {
-      if (!watched.has(video)) {
-        watched.add(video);
-        watch(video);
-      }
-    }
-  };
-  new MutationObserver(scan).observe(document, { childList: true, subtree: true });
-  document.addEventListener('DOMContentLoaded', scan);
-
-  seen.read = async () => {
-    const inbound = [];
-    for (const connection of seen.connections) {
-      inbound.push(...[...(await connection.getStats()).values()].filter((stat) => stat.type === 'inbound-rtp').map((stat) => ({ ...stat })));
-    }
-    return { at: performance.now(), inbound: inbound.at(-1) ?? {} };
-  };
-}
-
 const PLAYER = `<!doctype html><meta charset=utf-8><body><video muted autoplay playsinline></video><script type=module>
 const pc = new RTCPeerConnection();
 pc.addTransceiver('video', { direction: 'recvonly' });
@@ -130,7 +42,7 @@ await pc.setRemoteDescription({ type: 'answer', sdp: await reply.text() });
 </script>`;
 
 function percentiles(values) {
-  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
+  const sorted = values.filter((value) => Number.isFinite(value)).sort((a, b) => a - b);
   const at = (share) => round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
   return sorted.length ? { n: sorted.length, min: at(0), p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) } : null;
 }
@@ -172,14 +84,23 @@ async function measure(page) {
     Object.assign(__probe, { samples: [], unreadable: 0 });
     return __probe.read();
   });
-  await page.waitForTimeout(1000 * options.seconds);
-  const after = await page.evaluate(async () => ({ ...(await __probe.read()), samples: __probe.samples, unreadable: __probe.unreadable,
-    claimed: (await globalThis.rtcam?.stats())?.latency ?? null }));
+  const claims = await listen(page, options.seconds);
+  const after = await page.evaluate(async () => ({ ...(await __probe.read()), samples: __probe.samples, unreadable: __probe.unreadable }));
   if (options.shot) await page.screenshot({ path: options.shot });
-  return report(before, after);
+  return report(before, after, claims);
 }
 
-function report(before, after) {
+/** What the page itself says its latency is, once per second. */
+async function listen(page, seconds) {
+  const claims = [];
+  for (let i = 0; i < seconds; i++) {
+    await sleep(1000);
+    claims.push(await page.evaluate(() => globalThis.rtcam?.latency ?? null));
+  }
+  return claims;
+}
+
+function report(before, after, claims) {
   const seconds = (after.at - before.at) / 1000;
   const { samples } = after;
   const grown = (name) => (after.inbound[name] ?? NaN) - (before.inbound[name] ?? NaN);
@@ -189,8 +110,9 @@ function report(before, after) {
     fps_presented: round((samples.length + after.unreadable) / seconds, 2), fps_decoded: round(grown('framesDecoded') / seconds, 2),
     to_received_ms: percentiles(samples.map((sample) => sample.received)),
     to_presented_ms: percentiles(samples.map((sample) => sample.presented)),
+    to_shown_ms: percentiles(samples.map((sample) => sample.shown)),
     to_displayed_ms: percentiles(samples.map((sample) => sample.displayed)),
-    page_says_ms: after.claimed && { total: round(after.claimed.total), uncertainty: round(after.claimed.uncertainty, 2) },
+    page_says_ms: percentiles(claims),
     frame_gap_ms: percentiles(gaps), gaps_over_100_ms: gaps.filter((gap) => gap > 100).length,
     freezes: grown('freezeCount'), frames_dropped: grown('framesDropped'), packets: grown('packetsReceived'), lost: grown('packetsLost'),
     kbit_s: round((grown('bytesReceived') * 8) / seconds / 1000), key_frames: grown('keyFramesDecoded'),

@@ -15,7 +15,7 @@ test('after a crash and a restart of the server every page is live again by itse
 
     await server.stop('SIGKILL');
     const killed = Date.now();
-    for (const page of [english, chinese]) await untilState(page, 'reconnecting', 12000);
+    for (const page of [english, chinese]) await untilState(page, 'reconnecting', 4000);
     tell(`both pages noticed within ${Date.now() - killed} ms`);
     assert.match(await wordsOf(english), /^Reconnecting/);
     assert.match(await wordsOf(chinese), /重新连接/);

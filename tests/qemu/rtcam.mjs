@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Guest, until } from './guest.mjs';
 
 const bin = process.env.RTCAM_GUEST_BIN;
@@ -109,7 +110,7 @@ export class Rtcam {
     return this.statusWhere('the camera is live', (s) => s.camera.camera === 'live');
   }
 
-  /** Does `fault` to the camera; it must be opened anew and live again. `checkAway` runs while it is away. */
+  /** Does `fault` to the camera; it must be opened anew and live again. */
   async recoversFrom(fault) {
     const { camera } = await this.live();
     await fault();
@@ -140,19 +141,33 @@ export class Rtcam {
   /** A viewer on this machine. `result` settles when it has watched for `seconds`; throws when a check of its own failed. */
   watch(seconds, ...checks) {
     const target = ['--whep', `${this.base}/whep`, '--password', password, '--rewrite-candidate', `127.0.0.1:${this.guest.udpPort}`];
-    const child = spawn(receiver, [...target, '--seconds', String(seconds), '--json', ...checks]);
-    let out = '';
-    let err = '';
-    child.stdout.on('data', (data) => (out += data));
-    child.stderr.on('data', (data) => (err += data));
-    const result = new Promise((done, fail) => {
-      child.on('error', fail);
-      child.on('close', (code) => {
-        if (code !== 0) fail(new Error(`receiver: status ${code}\n${err}\n${out}\n${this.log()}`));
-        else done(JSON.parse(out.trim().split('\n').pop()));
+    const viewer = { child: undefined, stopped: false };
+    const play = () =>
+      new Promise((done, fail) => {
+        viewer.child = spawn(receiver, [...target, '--seconds', String(seconds), '--json', ...checks]);
+        let out = '';
+        let err = '';
+        viewer.child.stdout.on('data', (data) => (out += data));
+        viewer.child.stderr.on('data', (data) => (err += data));
+        viewer.child.on('error', fail);
+        viewer.child.on('close', (code) => done({ code, out, err }));
       });
-    });
+    const result = (async () => {
+      for (let attempt = 1; ; attempt++) {
+        const { code, out, err } = await play();
+        if (code === 0) return JSON.parse(out.trim().split('\n').pop());
+        // the emulated CPU may need seconds to open the encoder; 503 asks the viewer to come again
+        if (viewer.stopped || attempt === 5 || !err.includes('503')) {
+          throw new Error(`receiver: status ${code}\n${err}\n${out}\n${this.log()}`);
+        }
+        await sleep(1000);
+      }
+    })();
     result.catch(() => {}); // it may fail before anybody waits for it
-    return { result, stop: () => child.kill() };
+    const stop = () => {
+      viewer.stopped = true;
+      viewer.child.kill();
+    };
+    return { result, stop };
   }
 }

@@ -220,7 +220,9 @@ async fn play(
     let mut unit: Vec<u8> = Vec::new();
     let mut last_sequence: Option<u16> = None;
     let mut begun = false;
-    let mut damaged = false;
+    // until the first key picture, which the first packets may have been lost with
+    let mut damaged = true;
+    let mut asked_at: Option<Instant> = None;
     while let Some(event) = track.poll().await {
         let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
         counters.packets.fetch_add(1, Ordering::Relaxed);
@@ -230,8 +232,6 @@ async fn play(
             counters.gaps.fetch_add(1, Ordering::Relaxed);
             damaged = true;
             depacketizer = H264Packet::default();
-            let loss = PictureLossIndication { sender_ssrc: 0, media_ssrc: packet.header.ssrc };
-            let _ = track.write_rtcp(vec![Box::new(loss)]).await;
         }
         let payload: Bytes = packet.payload.clone();
         match depacketizer.depacketize(&payload) {
@@ -243,12 +243,14 @@ async fn play(
         }
         let bytes = std::mem::take(&mut unit);
         let key = rtcam::media::h264::nal_units(&bytes).any(|nal| rtcam::media::h264::nal_type(nal) == 5);
-        if !begun && !key {
-            counters.before_key.fetch_add(1, Ordering::Relaxed);
-            let start = PictureLossIndication { sender_ssrc: 0, media_ssrc: packet.header.ssrc };
-            let _ = track.write_rtcp(vec![Box::new(start)]).await;
-        }
-        if (damaged || !begun) && !key {
+        if damaged && !key {
+            counters.before_key.fetch_add(u64::from(!begun), Ordering::Relaxed);
+            // as browsers do: ask for a key picture, again when none came
+            if asked_at.is_none_or(|at| at.elapsed() > Duration::from_millis(300)) {
+                asked_at = Some(Instant::now());
+                let loss = PictureLossIndication { sender_ssrc: 0, media_ssrc: packet.header.ssrc };
+                let _ = track.write_rtcp(vec![Box::new(loss)]).await;
+            }
             continue;
         }
         (begun, damaged) = (true, false);

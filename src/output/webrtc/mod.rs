@@ -11,9 +11,12 @@ mod lobby;
 mod media_loop;
 mod packetize;
 mod path;
+mod recent;
 mod sync_channel;
 mod udp_sys;
 mod viewer;
+
+pub use packetize::{MAX_PAYLOAD, packetize};
 
 use crate::clock::Clock;
 use crate::config::WebRtcConfig;

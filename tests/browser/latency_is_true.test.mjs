@@ -1,0 +1,32 @@
+// The latency the page shows is the one the picture itself proves by its timecode.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { openViewer, sleep, tell, untilState, withServer } from './harness.mjs';
+import { probe } from './timecode_probe.mjs';
+
+function median(values) {
+  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+test('the glass-to-eye figure agrees with the timecode in the picture', { timeout: 60000 }, async () => {
+  await withServer({}, async ({ server, browser }) => {
+    const page = await openViewer(browser, server.url, { init: probe });
+    await untilState(page, 'live');
+    await sleep(4000);
+    const apart = [];
+    for (let i = 0; i < 5; i++) {
+      await sleep(1000);
+      // the page's figure is the median of its last two seconds: read the timecode over the same two
+      const { claimed, proven } = await page.evaluate(() => ({
+        claimed: globalThis.rtcam.latency,
+        proven: __probe.samples.filter((sample) => sample.at > performance.now() - 2000).map((sample) => sample.shown),
+      }));
+      assert.ok(proven.length > 20, `${proven.length} timecodes read`);
+      apart.push({ claimed, proven: median(proven), error: Math.abs(claimed - median(proven)) });
+    }
+    const { claimed, proven, error } = apart.sort((a, b) => a.error - b.error)[2];
+    tell(`page says ${claimed.toFixed(1)} ms, the timecode ${proven.toFixed(1)} ms`);
+    assert.ok(error < 6, `${error} ms apart`);
+  });
+});
