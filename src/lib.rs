@@ -10,6 +10,7 @@ pub mod error;
 pub mod http;
 pub mod logging;
 pub mod media;
+pub mod memory_sys;
 pub mod metrics;
 pub mod output;
 pub mod overlay;

@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("clock", 0),
     ("repeat", 0),
     ("media", 0),
+    ("memory_sys", 0),
     ("config", 0),
     ("capture", 1),
     ("overlay", 1),
