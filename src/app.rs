@@ -12,7 +12,7 @@ use crate::overlay::Compositor;
 use crate::stream::Stream;
 use crate::stream::pipeline::{self, Pipeline};
 use crate::stream::status::CameraState;
-use crate::{capture, encode, memory_sys};
+use crate::{capture, encode, heap_sys};
 use std::future::Future;
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -54,7 +54,7 @@ pub struct Closer {
 
 /// The daemon, until a signal or a failure ends it.
 pub fn run(config: Config) -> Result<()> {
-    memory_sys::give_back_freed_memory();
+    heap_sys::return_big_blocks();
     let runtime = new_runtime()?;
     let outcome = runtime.block_on(async {
         let clock = Clock::system();
