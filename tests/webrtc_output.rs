@@ -207,7 +207,8 @@ async fn a_viewer_gets_pictures_that_decode_starting_with_a_key_picture() {
     let (mut receiver, viewer, mut events) = join(&door, Options::default()).await;
     assert_eq!(event(&mut events).await, ViewerEvent::Connected);
     let first = receiver.picture("the first").await;
-    assert!(first.key, "the first picture is a key picture");
+    let before = receiver.counters.before_key.load(Ordering::Relaxed);
+    assert!(first.key && before == 0, "the first picture is a key picture");
     assert_eq!((first.width, first.height), (WIDTH, HEIGHT));
     let mut last = first.rtp_time;
     for at in 0..30 {

@@ -155,7 +155,7 @@ pub struct EncoderConfig {
 
 impl Default for EncoderConfig {
     fn default() -> Self {
-        EncoderConfig { backend: "auto".into(), bitrate_kbps: KbitPerSec(1500), key_interval_s: 60 }
+        EncoderConfig { backend: "auto".into(), bitrate_kbps: KbitPerSec(1500), key_interval_s: 10 }
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Counters {
     pub packets: AtomicU64,
     pub gaps: AtomicU64,
     pub undecodable: AtomicU64,
+    /// Pictures that came before the first key picture; it is asked for then, as browsers do.
+    pub before_key: AtomicU64,
     /// Packets that carried a header extension.
     pub extended: AtomicU64,
 }
@@ -217,6 +219,7 @@ async fn play(
     let mut depacketizer = H264Packet::default();
     let mut unit: Vec<u8> = Vec::new();
     let mut last_sequence: Option<u16> = None;
+    let mut begun = false;
     // until the first key picture, which the first packets may have been lost with
     let mut damaged = true;
     let mut asked_at: Option<Instant> = None;
@@ -241,6 +244,7 @@ async fn play(
         let bytes = std::mem::take(&mut unit);
         let key = rtcam::media::h264::nal_units(&bytes).any(|nal| rtcam::media::h264::nal_type(nal) == 5);
         if damaged && !key {
+            counters.before_key.fetch_add(u64::from(!begun), Ordering::Relaxed);
             // as browsers do: ask for a key picture, again when none came
             if asked_at.is_none_or(|at| at.elapsed() > Duration::from_millis(300)) {
                 asked_at = Some(Instant::now());
@@ -249,7 +253,7 @@ async fn play(
             }
             continue;
         }
-        damaged = false;
+        (begun, damaged) = (true, false);
         let mut picture = Picture {
             width: 0,
             height: 0,
