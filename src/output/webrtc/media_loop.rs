@@ -6,6 +6,7 @@
 //! hub's rule. Input: the stream, the socket, the lobby.
 
 use crate::clock::Clock;
+use crate::heap_sys;
 use crate::output::webrtc::demux::Seat;
 use crate::output::webrtc::entry::{Entry, Places, SharedRoutes, Waker, read_now};
 use crate::output::webrtc::lobby::ToLobby;
@@ -137,6 +138,7 @@ impl MediaLoop {
             (false, true) => {
                 work.subscription = None;
                 work.recent.clear();
+                heap_sys::return_free_blocks();
             }
             _ => {}
         }
