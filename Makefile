@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test test-rust test-browser test-qemu bench cross clean
 TARGET ?= armv7-unknown-linux-gnueabihf
-PARTS ?= fmt clippy rust browser qemu
+PARTS ?= fmt clippy unit rust browser qemu
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done

@@ -11,6 +11,7 @@ pub mod http;
 pub mod logging;
 pub mod media;
 pub mod metrics;
+pub mod notify;
 pub mod output;
 pub mod overlay;
 pub mod repeat;
