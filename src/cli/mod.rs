@@ -5,6 +5,7 @@
 
 mod cameras;
 mod check;
+mod doctor;
 mod password;
 mod run;
 
@@ -36,6 +37,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say what this machine has and lacks for rtcam, and what to do about it; exit code 1 if it could not stream here
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
     /// Read a password and print the line for the config
     Password,
 }
@@ -58,6 +67,7 @@ pub fn main(start: fn(Config) -> Result<()>) -> ExitCode {
         Some(Command::Run(config)) => run::run(&config, start),
         Some(Command::Check(config)) => check::run(&config),
         Some(Command::Cameras { json }) => cameras::run(json),
+        Some(Command::Doctor { json, config }) => return doctor::run(&config, json),
         Some(Command::Password) => password::run(),
     };
     match done {

@@ -92,7 +92,7 @@ static ENCODER: &[Row] = &[
         |p| p.encoder.backends.clear(),
         |p, v| {
             p.encoder.backends.push(v.into());
-            ["mpp", "v4l2m2m", "openh264"].contains(&v)
+            ["mpp", "v4l2_m2m", "openh264"].contains(&v)
         },
     ),
     texts(
