@@ -87,6 +87,10 @@ check_program() {
     [ "$(id -u)" = 0 ] || refuse "installing needs root: run it with sudo"
     chmod +x "$FROM/rtcam" 2>/dev/null || true
     "$FROM/rtcam" --version > /dev/null 2>&1 || refuse "the program does not run here ($("$FROM/rtcam" --version 2>&1 | head -n 1)): it needs glibc 2.28 or newer"
+    # the old version goes on running rather than being replaced by one that does not start
+    if [ -e "$ETC/rtcam.toml" ] && ! "$FROM/rtcam" check --config "$ETC/rtcam.toml" > /dev/null; then
+      refuse "this version does not start with your config: correct the lines named above first"
+    fi
   fi
 }
 
