@@ -14,7 +14,7 @@ use crate::stream::Stream;
 use crate::stream::pipeline::{self, Pipeline};
 use crate::stream::status::CameraState;
 use crate::units::Micros;
-use crate::{capture, encode};
+use crate::{capture, encode, heap_sys};
 use std::future::Future;
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -60,6 +60,7 @@ pub struct Closer {
 
 /// The daemon, until a signal or a failure ends it.
 pub fn run(config: Config) -> Result<()> {
+    heap_sys::return_big_blocks();
     let runtime = new_runtime()?;
     let outcome = runtime.block_on(async {
         let clock = Clock::system();

@@ -8,6 +8,7 @@ pub mod config;
 pub mod doctor;
 pub mod encode;
 pub mod error;
+pub mod heap_sys;
 pub mod http;
 pub mod logging;
 pub mod media;

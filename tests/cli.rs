@@ -27,12 +27,17 @@ fn a_good_config_is_fine_and_summed_up() {
     assert!(said.starts_with(&format!("{example}: fine\n")) && said.contains("15 fps"), "{said}");
 }
 
+const KNOWN_ENCODERS: &str =
+    "--set encoder.backend=x264: no such encoder in this build; known are \"auto\", \"openh264\"";
+
 #[test]
 fn bad_usage_and_bad_config_exit_with_2_and_say_why_on_stderr() {
     for (arguments, expected) in [
         (vec!["bogus"], "bogus"),
         (vec!["check", "--set", "camera.fps=0"], "--set camera.fps=0: must be 1..=240"),
         (vec!["run", "--set", "camera.fps=0"], "--set camera.fps=0: must be 1..=240"),
+        (vec!["run", "--set", "encoder.backend=x264"], KNOWN_ENCODERS),
+        (vec!["check", "--set", "encoder.backend=x264"], KNOWN_ENCODERS),
         (vec!["--config", "none.toml"], "none.toml: cannot read the config"),
         (vec!["--set", "http.listen=0.0.0.0:8080"], "rtcam password"),
     ] {
@@ -104,4 +109,35 @@ fn doctor_goes_on_after_a_bad_config_and_tells_the_mistake() {
         "{said}"
     );
     assert!(said.contains("openh264 opens for 640x480"), "{said}");
+}
+
+#[test]
+fn bench_measures_every_stage_and_what_follows_from_it() {
+    let done = rtcam(&["bench", "--json", "--span-ms", "1"], "");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    let figures = report["figures"].as_array().expect("a list");
+    let cost = |name: &str| {
+        let figure =
+            figures.iter().find(|figure| figure["name"] == name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert!(figure["runs"].as_u64() >= Some(5), "{figure}");
+        figure["cpu_us"].as_f64().expect("a number")
+    };
+    for size in ["640x480", "1280x720"] {
+        for stage in ["pattern", "mjpeg 4:2:0", "mjpeg 4:2:2", "yuyv", "logo 256x64 at", "encode", "packetise"] {
+            assert!(cost(&format!("{stage} {size}")) > 0.0, "{stage} {size}");
+        }
+        assert!(cost(&format!("encode key picture {size}")) > cost(&format!("packetise {size}")));
+    }
+    for name in ["text line at 640x480", "srtp AES-GCM-128, packet of 1160 bytes", "logo 256x64 at 1920x1080"] {
+        assert!(cost(name) > 0.0, "{name}");
+    }
+    let sized = |name: &str| {
+        let bytes = figures.iter().find(|figure| figure["name"] == name).map(|figure| figure["bytes"].as_u64());
+        bytes.flatten().unwrap_or_else(|| panic!("{name} has no size"))
+    };
+    assert!(sized("encode key picture 640x480") > sized("encode 640x480"), "a key picture is the bigger one");
+    let encoding = report["one_core"].as_array().expect("a list").iter().find(|work| work["work"] == "encode 640x480");
+    let rate = encoding.and_then(|work| work["pictures_per_second"].as_f64()).expect("what follows");
+    assert!((rate * cost("encode 640x480") / 1e6 - 1.0).abs() < 0.01, "{rate}");
 }

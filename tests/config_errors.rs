@@ -221,11 +221,11 @@ fn a_file_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let missing = folder.path().join("none.toml");
     let expected = format!("{}: cannot read the config: No such file or directory (os error 2)", missing.display());
-    assert_eq!(error_of(load(Some(&missing), &[])), expected);
-    assert!(error_of(load(Some(folder.path()), &[])).contains("not a config file"));
+    assert_eq!(error_of(load(Some(&missing), &[], &[])), expected);
+    assert!(error_of(load(Some(folder.path()), &[], &[])).contains("not a config file"));
     let latin1 = folder.path().join("latin1.toml");
     std::fs::write(&latin1, b"[camera]\n# f\xfcr\n").expect("writable");
-    assert_eq!(error_of(load(Some(&latin1), &[])), format!("{}:2: this line is not UTF-8 text", latin1.display()));
+    assert_eq!(error_of(load(Some(&latin1), &[], &[])), format!("{}:2: this line is not UTF-8 text", latin1.display()));
 }
 
 #[test]

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("units", 0),
     ("clock", 0),
     ("repeat", 0),
+    ("heap_sys", 0),
     ("media", 0),
     ("config", 0),
     ("capture", 1),

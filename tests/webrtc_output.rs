@@ -6,6 +6,7 @@ mod receiver;
 use openh264::OpenH264API;
 use openh264::encoder::{BitRate, Encoder, EncoderConfig, FrameRate, FrameType, RateControlMode};
 use openh264::formats::YUVSlices;
+use receiver::nat_box::{NatBox, without_candidates};
 use receiver::{Options, Receiver};
 use rtcam::clock::Clock;
 use rtcam::config::WebRtcConfig;
@@ -206,7 +207,8 @@ async fn a_viewer_gets_pictures_that_decode_starting_with_a_key_picture() {
     let (mut receiver, viewer, mut events) = join(&door, Options::default()).await;
     assert_eq!(event(&mut events).await, ViewerEvent::Connected);
     let first = receiver.picture("the first").await;
-    assert!(first.key, "the first picture is a key picture");
+    let before = receiver.counters.before_key.load(Ordering::Relaxed);
+    assert!(first.key && before == 0, "the first picture is a key picture");
     assert_eq!((first.width, first.height), (WIDTH, HEIGHT));
     let mut last = first.rtp_time;
     for at in 0..30 {
@@ -319,53 +321,10 @@ async fn a_viewer_that_comes_back_from_the_same_address_and_port_works() {
     door.stop(&Clock::system(), Duration::from_secs(2));
 }
 
-/// A box between viewer and server, as a NAT is: forwards both ways from a port of its own, can take a new port, can
-/// go dark.
-struct NatBox {
-    address: std::net::SocketAddr,
-    rebind: Arc<AtomicBool>,
-    dark: Arc<AtomicBool>,
-}
-
-impl NatBox {
-    async fn start(server: std::net::SocketAddr) -> NatBox {
-        let inside = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = inside.local_addr().unwrap();
-        let (rebind, dark) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (rebind_now, dark_now) = (rebind.clone(), dark.clone());
-        tokio::spawn(async move {
-            let mut outside = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            let mut viewer = None;
-            let (mut up, mut down) = ([0u8; 2048], [0u8; 2048]);
-            loop {
-                tokio::select! {
-                    Ok((len, from)) = inside.recv_from(&mut up) => {
-                        viewer = Some(from);
-                        if rebind_now.swap(false, Ordering::Relaxed) {
-                            outside = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-                        }
-                        if !dark_now.load(Ordering::Relaxed) {
-                            let _ = outside.send_to(&up[..len], server).await;
-                        }
-                    }
-                    Ok((len, _)) = outside.recv_from(&mut down) => {
-                        if let (Some(viewer), false) = (viewer, dark_now.load(Ordering::Relaxed)) {
-                            let _ = inside.send_to(&down[..len], viewer).await;
-                        }
-                    }
-                }
-            }
-        });
-        NatBox { address, rebind, dark }
-    }
-}
-
 async fn join_through(door: &WebRtc, nat: &NatBox) -> (Receiver, mpsc::Receiver<ViewerEvent>) {
     let receiver = Receiver::offer(Options::default()).await;
     let (events, events_out) = mpsc::channel(8);
-    // the server must not learn the viewer's own address from its candidates, or it goes round the box
-    let sdp: String =
-        receiver.sdp.lines().filter(|l| !l.starts_with("a=candidate")).map(|l| format!("{l}\r\n")).collect();
+    let sdp = without_candidates(&receiver.sdp);
     let answer = door.offer(Offer { sdp, events }).await.expect("reply").expect("good");
     let own = format!("{} typ", door.local_addr()).replace(':', " ");
     let boxed = format!("{} typ", nat.address).replace(':', " ");

@@ -17,10 +17,14 @@ export function percentile(values, share) {
   return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] : null;
 }
 
-/** When the eye sees the frame. Browsers predict the next display tick; a tick before the frame was handed over is a
- *  stale prediction, and the frame is at least as late as that. */
-function shownAt({ expectedDisplayTime, presentationTime }) {
-  return Math.max(expectedDisplayTime, presentationTime ?? -Infinity);
+/** One tick of a 60 Hz display. */
+const DISPLAY_TICK_MS = 1000 / 60;
+
+/** When the eye sees the frame: at the display tick after it was handed over. Browsers predict that tick, but Chromium's
+ *  prediction is one *frame* later, 200 ms at 5 fps, and may also be a stale one from before the handing over. */
+export function shownAt({ expectedDisplayTime, presentationTime }) {
+  if (!Number.isFinite(presentationTime)) return expectedDisplayTime;
+  return Math.min(Math.max(expectedDisplayTime, presentationTime), presentationTime + DISPLAY_TICK_MS);
 }
 
 export class LatencyMeter {

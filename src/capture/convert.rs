@@ -4,9 +4,10 @@
 //! whose data may be short or damaged.
 
 use crate::capture::jpeg_sys::{JpegDecoder, JpegError};
-use crate::capture::v4l2_device::WireFormat;
-use crate::capture::v4l2_format::{Arrangement, even_up, row_bytes};
-use crate::media::frame::Frame;
+use crate::capture::v4l2_device::{FourCc, WireFormat};
+use crate::capture::v4l2_format::{self, Access, Arrangement, even_up, row_bytes};
+use crate::media::frame::{Frame, PictureFormat};
+use crate::units::Size;
 use yuv::{BufferStoreMut, YuvPackedImage, YuvPlanarImageMut};
 
 pub struct Converter {
@@ -31,6 +32,16 @@ pub enum ConvertError {
 }
 
 impl Converter {
+    /// What pictures of this pixel format and size, rows without padding, go through, and what comes out. None when
+    /// they need no conversion or are unknown.
+    pub fn for_pixel_format(name: &[u8; 4], size: Size) -> Option<(Converter, PictureFormat)> {
+        let wire = WireFormat::wanted(FourCc(*name), size);
+        match v4l2_format::picture(&wire) {
+            Ok((format, Access::Convert(arrangement))) => Some((Converter::new(arrangement, wire)?, format)),
+            _ => None,
+        }
+    }
+
     /// None when the arrangement needs no conversion (or the JPEG library cannot start).
     pub fn new(arrangement: Arrangement, wire: WireFormat) -> Option<Converter> {
         let kind = match arrangement {
@@ -85,10 +96,8 @@ fn unpack(pack: Pack, wire: &WireFormat, data: &[u8], frame: &mut Frame) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::v4l2_device::FourCc;
-    use crate::capture::v4l2_format;
     use crate::media::frame::BufferPool;
-    use crate::units::{Micros, Size};
+    use crate::units::Micros;
 
     fn wire(fourcc: &[u8; 4], width: u32, height: u32, stride: u32) -> WireFormat {
         let mut wire = WireFormat::wanted(FourCc(*fourcc), Size { width, height });

@@ -23,6 +23,7 @@ mod v4l2_sys;
 #[cfg(test)]
 mod v4l2_tests;
 
+pub use convert::{ConvertError, Converter};
 pub use v4l2_list::{
     CameraListing, ControlListing, FormatListing, NodeReport, SizeListing, list_cameras, survey_cameras,
 };

@@ -3,11 +3,14 @@
 use super::ConfigArguments;
 use crate::config::{Config, SourceChoice};
 use crate::error::{Error, ErrorKind, Result};
+use crate::overlay::Compositor;
 use std::io::Write;
 
 pub fn run(arguments: &ConfigArguments) -> Result<()> {
     let file = arguments.file();
     let config = arguments.load()?;
+    // as at the start: their files are read whole
+    Compositor::open(&config.overlays)?;
     let name = file.map_or_else(|| "built-in defaults".into(), |path| path.display().to_string());
     writeln!(std::io::stdout(), "{name}: fine\n{}", summary(&config))
         .map_err(|error| Error::new(ErrorKind::Io, "write to stdout").because(error))

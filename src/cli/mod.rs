@@ -3,17 +3,20 @@
 //! One file per command. Exit codes: 0 fine, 2 bad usage or config, 1 otherwise. Must never start anything before the
 //! config is known to be good. Input: the arguments and stdin.
 
+mod bench;
 mod cameras;
 mod check;
 mod doctor;
 mod password;
 mod run;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, FurtherRule};
+use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Camera to browser on small boards: camera, logo and text, H.264 once, WebRTC to every viewer.
 #[derive(Parser)]
@@ -37,6 +40,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure what this machine can do: CPU time per picture of each stage (takes some seconds)
+    Bench {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// CPU time spent on each figure
+        #[arg(long, hide = true, value_name = "MS", default_value_t = bench::SPAN_MS)]
+        span_ms: u64,
+    },
     /// Say what this machine has and lacks for rtcam, and what to do about it; exit code 1 if it could not stream here
     Doctor {
         /// As JSON
@@ -48,6 +60,10 @@ enum Command {
     /// Read a password and print the line for the config
     Password,
 }
+
+/// Which encoders there are only the build knows.
+const ENCODER_RULE: FurtherRule =
+    FurtherRule { key: "encoder.backend", check: |config| encode::check_backend(&config.encoder.backend) };
 
 #[derive(Args)]
 struct ConfigArguments {
@@ -68,6 +84,7 @@ pub fn main(start: fn(Config) -> Result<()>) -> ExitCode {
         Some(Command::Check(config)) => check::run(&config),
         Some(Command::Cameras { json }) => cameras::run(json),
         Some(Command::Doctor { json, config }) => return doctor::run(&config, json),
+        Some(Command::Bench { json, span_ms }) => bench::run(json, Duration::from_millis(span_ms)),
         Some(Command::Password) => password::run(),
     };
     match done {
@@ -85,7 +102,7 @@ fn exit_code(error: &Error) -> ExitCode {
 
 impl ConfigArguments {
     fn load(&self) -> Result<Config> {
-        config::load(self.file().as_deref(), &self.set)
+        config::load(self.file().as_deref(), &self.set, &[ENCODER_RULE])
     }
 
     /// The file named, or the first of the usual places that has one.

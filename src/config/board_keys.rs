@@ -121,9 +121,9 @@ static ENCODER: &[Row] = &[
     text("level", r#"a level such as "3.1""#, |p, v| {
         one_of(&mut p.encoder.level, v, &["3.0", "3.1", "3.2", "4.0", "4.1", "4.2", "5.1"])
     }),
-    whole("bitrate_kbps", 100, 50_000, |p, v| p.encoder.bitrate_kbps = Some(v as u32)),
-    whole("bitrate_min_kbps", 100, 50_000, |p, v| p.encoder.bitrate_min_kbps = v as u32),
-    whole("bitrate_max_kbps", 100, 50_000, |p, v| p.encoder.bitrate_max_kbps = v as u32),
+    whole("bitrate_kbps", 100, 40_000, |p, v| p.encoder.bitrate_kbps = Some(v as u32)),
+    whole("bitrate_min_kbps", 100, 40_000, |p, v| p.encoder.bitrate_min_kbps = v as u32),
+    whole("bitrate_max_kbps", 100, 40_000, |p, v| p.encoder.bitrate_max_kbps = v as u32),
     whole("key_interval_s", 1, 3600, |p, v| p.encoder.key_interval_s = Some(v as u32)),
 ];
 

@@ -6,6 +6,20 @@ use super::parse::Notes;
 use super::{Config, LayerKind, SourceChoice};
 use std::path::Path;
 
+/// A rule about one key that only the floors above can judge, and the words for the user where it is broken.
+pub struct FurtherRule {
+    pub key: &'static str,
+    pub check: fn(&Config) -> Result<(), String>,
+}
+
+impl FurtherRule {
+    pub fn judge(&self, config: &Config, notes: &mut Notes) {
+        if let Err(why) = (self.check)(config) {
+            notes.about(self.key, &why);
+        }
+    }
+}
+
 pub fn check(config: &Config, notes: &mut Notes) {
     check_access(config, notes);
     check_camera(config, notes);

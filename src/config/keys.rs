@@ -203,7 +203,7 @@ static ENCODER: &[Key<Config>] = &[
         c.encoder.backend = v.into();
         !v.is_empty() && v.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     }),
-    whole("bitrate_kbps", 100, 50_000, |c, v| c.encoder.bitrate_kbps = KbitPerSec(v as u32)),
+    whole("bitrate_kbps", 100, 40_000, |c, v| c.encoder.bitrate_kbps = KbitPerSec(v as u32)),
     whole("key_interval_s", 1, 3600, |c, v| c.encoder.key_interval_s = v as u32),
 ];
 

@@ -9,6 +9,7 @@ mod check;
 mod keys;
 mod parse;
 
+pub use check::FurtherRule;
 pub use parse::{load, parse, parse_on};
 
 use crate::units::{KbitPerSec, Size};
@@ -189,7 +190,7 @@ pub struct EncoderConfig {
 
 impl Default for EncoderConfig {
     fn default() -> Self {
-        EncoderConfig { backend: "auto".into(), bitrate_kbps: KbitPerSec(1500), key_interval_s: 60 }
+        EncoderConfig { backend: "auto".into(), bitrate_kbps: KbitPerSec(1500), key_interval_s: 10 }
     }
 }
 

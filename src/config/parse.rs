@@ -4,7 +4,7 @@
 //! most 1 MiB long.
 
 use super::board::Machine;
-use super::check::check;
+use super::check::{FurtherRule, check};
 use super::keys::{CONFIG, Key, OVERLAY, Plan, Rule};
 use super::{Config, OverlayConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,10 +21,10 @@ const MAX_PROBLEMS_SHOWN: usize = 10;
 const MAX_QUOTED_CHARS: usize = 60;
 
 /// The defaults, over them the profile of the board this machine is, over that `file` (if any), over that the `--set`
-/// arguments. The message has one line per mistake.
-pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Config> {
+/// arguments; then our own rules and the `further` ones. The message has one line per mistake.
+pub fn load(file: Option<&Path>, sets: &[String], further: &[FurtherRule]) -> Result<Config> {
     let machine = Machine::this();
-    let Some(path) = file else { return parse_on(&machine, "", "", sets) };
+    let Some(path) = file else { return parse_by(&machine, "", "", sets, further) };
     let name = path.display().to_string();
     let refuse = |why: &str| Error::new(ErrorKind::BadConfig, format!("{name}: {why}"));
     let found = std::fs::metadata(path).map_err(|error| refuse("cannot read the config").because(error))?;
@@ -33,7 +33,7 @@ pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Config> {
     }
     let bytes = std::fs::read(path).map_err(|error| refuse("cannot read the config").because(error))?;
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse_on(&machine, &name, text, sets),
+        Ok(text) => parse_by(&machine, &name, text, sets, further),
         Err(error) => {
             let line = line_of(&bytes, error.valid_up_to());
             Err(Error::new(ErrorKind::BadConfig, format!("{name}:{line}: this line is not UTF-8 text")))
@@ -47,6 +47,10 @@ pub fn parse(name: &str, text: &str, sets: &[String]) -> Result<Config> {
 }
 
 pub fn parse_on(machine: &Machine, name: &str, text: &str, sets: &[String]) -> Result<Config> {
+    parse_by(machine, name, text, sets, &[])
+}
+
+fn parse_by(machine: &Machine, name: &str, text: &str, sets: &[String], further: &[FurtherRule]) -> Result<Config> {
     let mut config = Config::default();
     let mut notes = Notes::default();
     let (root, mistakes) = DeTable::parse_recoverable(text);
@@ -62,6 +66,7 @@ pub fn parse_on(machine: &Machine, name: &str, text: &str, sets: &[String]) -> R
     }
     if mistakes.is_empty() {
         check(&config, &mut notes);
+        further.iter().for_each(|rule| rule.judge(&config, &mut notes));
     }
     notes.verdict().map(|()| config)
 }

@@ -67,12 +67,19 @@ fn open_from(
     Err(Error::new(ErrorKind::Unsupported, format!("no encoder opens for {}: {}", format.size, causes.join("; "))))
 }
 
+/// Whether this build has the backend that the config names; else the words for the user.
+pub fn check_backend(name: &str) -> std::result::Result<(), String> {
+    if name == "auto" || ENCODERS.iter().any(|kind| kind.name == name) { Ok(()) } else { Err(known(ENCODERS)) }
+}
+
 fn unknown(table: &[EncoderKind], name: &str) -> Error {
-    let names: Vec<_> = table.iter().map(|kind| format!("\"{}\"", kind.name)).collect();
-    Error::new(
-        ErrorKind::BadConfig,
-        format!("encoder.backend: \"{name}\" is not known; known are \"auto\", {}", names.join(", ")),
-    )
+    let why = known(table);
+    Error::new(ErrorKind::BadConfig, format!("encoder.backend = {name:?}: {why}"))
+}
+
+fn known(table: &[EncoderKind]) -> String {
+    let names: Vec<_> = table.iter().map(|kind| format!("{:?}", kind.name)).collect();
+    format!("no such encoder in this build; known are \"auto\", {}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -111,6 +118,9 @@ mod tests {
         assert_eq!(opened("broken", TABLE).expect_err("it does not open").kind(), ErrorKind::NotFound);
         let error = opened("x264", ENCODERS).expect_err("there is no such backend");
         assert_eq!(error.kind(), ErrorKind::BadConfig);
-        assert_eq!(error.to_string(), "encoder.backend: \"x264\" is not known; known are \"auto\", \"openh264\"");
+        let why = "no such encoder in this build; known are \"auto\", \"openh264\"";
+        assert_eq!(error.to_string(), format!("encoder.backend = \"x264\": {why}"));
+        assert_eq!(check_backend("x264"), Err(why.into()));
+        assert!(check_backend("auto").is_ok() && check_backend("openh264").is_ok());
     }
 }

@@ -390,6 +390,21 @@ mod tests {
         assert!(low * 2 < before && high > before * 3 / 2, "1500: {before}, 300: {low}, 3000: {high} bytes/s");
     }
 
+    /// openh264 reckons in 32 bits: from 43 Mbit/s on its bucket has a negative size, and every picture is left out.
+    #[test]
+    fn at_the_highest_rate_a_config_may_ask_for_no_picture_is_left_out() {
+        let format = format(Layout::I420);
+        let most =
+            (1..).map(|step| step * 1000).take_while(|kbit| accepted(*kbit)).last().expect("1000 kbit/s is fine");
+        let config = EncoderConfig { bitrate_kbps: KbitPerSec(most), ..EncoderConfig::default() };
+        let mut encoder = open(&config, &format, FrameRate::per_second(30)).expect("openh264 opens");
+        (0..10).for_each(|number| drop(encode(&mut *encoder, &picture(format, number, 4))));
+    }
+
+    fn accepted(kbit: u32) -> bool {
+        crate::config::parse("", "", &[format!("encoder.bitrate_kbps={kbit}")]).is_ok()
+    }
+
     #[test]
     fn time_that_stands_still_or_goes_back_does_not_stop_the_encoder() {
         let format = format(Layout::Nv12);

@@ -25,6 +25,9 @@ const CARD_PERIOD: Duration = Duration::from_millis(200);
 const OPENING_PATIENCE: Duration = Duration::from_millis(500);
 const IDLE_LOOK: Duration = Duration::from_millis(500);
 const WATCHED_LOOK: Duration = Duration::from_millis(100);
+/// A stream's first key picture is small, to be there quickly, and blocks that stand still are never coded again: the
+/// second one comes this much later, when the rate control knows what the picture can have.
+const REFINE_AFTER: Duration = Duration::from_secs(1);
 /// Cameras slower than this have their last picture kept, to be encoded again for a newcomer.
 const SLOW: Duration = Duration::from_millis(100);
 
@@ -38,6 +41,8 @@ pub(super) struct EncodeThread {
     showing: Showing,
     /// Of a slow camera.
     kept: Option<Arrived>,
+    /// When the second key picture of what is shown is due.
+    refine_at: Option<Micros>,
     last_picture: Micros,
     last_pts: Pts90k,
     sequence: u64,
@@ -70,6 +75,7 @@ impl EncodeThread {
             card: None,
             showing: Showing::Nothing,
             kept: None,
+            refine_at: None,
             last_picture: Micros::default(),
             last_pts: Pts90k::default(),
             sequence: 0,
@@ -190,9 +196,11 @@ impl EncodeThread {
     /// `change`: what is shown is something else than before, so a key picture (and a fresh encoder) is worth its bytes.
     fn encode(&mut self, frame: &Frame, rate: FrameRate, change: bool) {
         let overlaid_at = self.shared.clock.now();
-        let force = change || self.gate.is_open(overlaid_at) && self.shared.fanout.wants_key();
+        let refine = self.refine_at.take_if(|due| *due <= overlaid_at).is_some();
+        let force = change || refine || self.gate.is_open(overlaid_at) && self.shared.fanout.wants_key();
         if change {
             self.encoder.close();
+            self.refine_at = Some(overlaid_at + REFINE_AFTER);
         }
         let Some(encoder) = self.encoder.ready((frame.format, rate), overlaid_at) else { return };
         if force {

@@ -82,6 +82,15 @@ impl<K: Copy + PartialEq, T: Item> Hub<K, T> {
         }
     }
 
+    /// Hands a newcomer what was published since the last key picture (`items[0]`), so that it need not wait for
+    /// another one.
+    pub fn catch_up(&mut self, key: K, items: &[T]) {
+        let bound = self.bound;
+        if let Some(subscriber) = self.subscribers.iter_mut().find(|s| s.key == key) {
+            items.iter().for_each(|item| subscriber.offer(item, bound));
+        }
+    }
+
     /// The subscriber's next item.
     pub fn take(&mut self, key: K) -> Option<T> {
         let subscriber = self.subscribers.iter_mut().find(|s| s.key == key)?;
@@ -174,6 +183,17 @@ mod tests {
         assert!(!hub.wants_key());
         assert_eq!(hub.take(1).map(|p| p.number), Some(1));
         assert_eq!(hub.counters(1), Some(Counters { taken: 1, dropped: 0, overflows: 0 }));
+    }
+
+    #[test]
+    fn a_newcomer_that_catches_up_starts_at_the_last_key_picture_and_goes_on_without_a_gap() {
+        let mut hub = Hub::new(BOUND);
+        hub.join(1);
+        hub.catch_up(1, &[picture(7, true), picture(8, false)]);
+        assert!(!hub.wants_key());
+        hub.publish(&picture(9, false));
+        let taken: Vec<u64> = std::iter::from_fn(|| hub.take(1)).map(|p| p.number).collect();
+        assert_eq!(taken, [7, 8, 9]);
     }
 
     #[test]

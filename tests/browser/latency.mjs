@@ -110,6 +110,7 @@ function report(before, after, claims) {
     fps_presented: round((samples.length + after.unreadable) / seconds, 2), fps_decoded: round(grown('framesDecoded') / seconds, 2),
     to_received_ms: percentiles(samples.map((sample) => sample.received)),
     to_presented_ms: percentiles(samples.map((sample) => sample.presented)),
+    to_shown_ms: percentiles(samples.map((sample) => sample.shown)),
     to_displayed_ms: percentiles(samples.map((sample) => sample.displayed)),
     page_says_ms: percentiles(claims),
     frame_gap_ms: percentiles(gaps), gaps_over_100_ms: gaps.filter((gap) => gap > 100).length,

@@ -20,7 +20,7 @@ test('the glass-to-eye figure agrees with the timecode in the picture', { timeou
       // the page's figure is the median of its last two seconds: read the timecode over the same two
       const { claimed, proven } = await page.evaluate(() => ({
         claimed: globalThis.rtcam.latency,
-        proven: __probe.samples.filter((sample) => sample.at > performance.now() - 2000).map((sample) => sample.displayed),
+        proven: __probe.samples.filter((sample) => sample.at > performance.now() - 2000).map((sample) => sample.shown),
       }));
       assert.ok(proven.length > 20, `${proven.length} timecodes read`);
       apart.push({ claimed, proven: median(proven), error: Math.abs(claimed - median(proven)) });

@@ -64,6 +64,8 @@ export function probe() {
           presented: since(code, frame.presentationTime),
           // a display tick before the frame was handed over is a stale prediction
           displayed: since(code, Math.max(frame.expectedDisplayTime, frame.presentationTime)),
+          // as the page reckons: the next tick of a 60 Hz display (Chromium's own prediction is one frame later)
+          shown: since(code, Math.min(Math.max(frame.expectedDisplayTime, frame.presentationTime), frame.presentationTime + 1000 / 60)),
         });
       }
       video.requestVideoFrameCallback(presented);

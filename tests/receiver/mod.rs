@@ -3,6 +3,8 @@
 //! Offers recvonly H.264 and a "sync" data channel as our page does, takes an answer, and hands out decoded pictures.
 #![allow(dead_code, clippy::disallowed_methods)]
 
+pub mod nat_box;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use openh264::decoder::Decoder;
@@ -27,7 +29,7 @@ use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionState,
 };
 
-/// A decoded picture, planes packed.
+/// A decoded picture, planes packed. All planes are empty where the receiver does not decode.
 pub struct Picture {
     pub width: usize,
     pub height: usize,
@@ -46,6 +48,8 @@ pub struct Counters {
     pub packets: AtomicU64,
     pub gaps: AtomicU64,
     pub undecodable: AtomicU64,
+    /// Pictures that came before the first key picture; it is asked for then, as browsers do.
+    pub before_key: AtomicU64,
     /// Packets that carried a header extension.
     pub extended: AtomicU64,
 }
@@ -64,11 +68,13 @@ pub struct Options {
     pub bind: String,
     pub codec: &'static str,
     pub profile_level_id: &'static str,
+    /// Off: pictures are counted and told, not decoded.
+    pub decode: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { bind: "127.0.0.1:0".into(), codec: MIME_TYPE_H264, profile_level_id: "42e01f" }
+        Options { bind: "127.0.0.1:0".into(), codec: MIME_TYPE_H264, profile_level_id: "42e01f", decode: true }
     }
 }
 
@@ -78,6 +84,7 @@ struct Handler {
     pictures: mpsc::UnboundedSender<Picture>,
     state: watch::Sender<RTCPeerConnectionState>,
     counters: Arc<Counters>,
+    decode: bool,
 }
 
 #[async_trait]
@@ -87,7 +94,8 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        tokio::spawn(play(track, self.pictures.clone(), self.counters.clone()));
+        let eye = self.decode.then(|| Decoder::new().expect("decoder"));
+        tokio::spawn(play(track, eye, self.pictures.clone(), self.counters.clone()));
     }
 }
 
@@ -127,7 +135,8 @@ impl Receiver {
         let (pictures_in, pictures) = mpsc::unbounded_channel();
         let (state_in, state) = watch::channel(RTCPeerConnectionState::New);
         let counters = Arc::new(Counters::default());
-        let handler = Handler { pictures: pictures_in, state: state_in, counters: counters.clone() };
+        let handler =
+            Handler { pictures: pictures_in, state: state_in, counters: counters.clone(), decode: options.decode };
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_setting_engine(settings)
@@ -201,12 +210,19 @@ impl Receiver {
     }
 }
 
-async fn play(track: Arc<dyn TrackRemote>, pictures: mpsc::UnboundedSender<Picture>, counters: Arc<Counters>) {
-    let mut decoder = Decoder::new().expect("decoder");
+async fn play(
+    track: Arc<dyn TrackRemote>,
+    mut eye: Option<Decoder>,
+    pictures: mpsc::UnboundedSender<Picture>,
+    counters: Arc<Counters>,
+) {
     let mut depacketizer = H264Packet::default();
     let mut unit: Vec<u8> = Vec::new();
     let mut last_sequence: Option<u16> = None;
-    let mut damaged = false;
+    let mut begun = false;
+    // until the first key picture, which the first packets may have been lost with
+    let mut damaged = true;
+    let mut asked_at: Option<Instant> = None;
     while let Some(event) = track.poll().await {
         let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
         counters.packets.fetch_add(1, Ordering::Relaxed);
@@ -216,8 +232,6 @@ async fn play(track: Arc<dyn TrackRemote>, pictures: mpsc::UnboundedSender<Pictu
             counters.gaps.fetch_add(1, Ordering::Relaxed);
             damaged = true;
             depacketizer = H264Packet::default();
-            let loss = PictureLossIndication { sender_ssrc: 0, media_ssrc: packet.header.ssrc };
-            let _ = track.write_rtcp(vec![Box::new(loss)]).await;
         }
         let payload: Bytes = packet.payload.clone();
         match depacketizer.depacketize(&payload) {
@@ -230,34 +244,50 @@ async fn play(track: Arc<dyn TrackRemote>, pictures: mpsc::UnboundedSender<Pictu
         let bytes = std::mem::take(&mut unit);
         let key = rtcam::media::h264::nal_units(&bytes).any(|nal| rtcam::media::h264::nal_type(nal) == 5);
         if damaged && !key {
+            counters.before_key.fetch_add(u64::from(!begun), Ordering::Relaxed);
+            // as browsers do: ask for a key picture, again when none came
+            if asked_at.is_none_or(|at| at.elapsed() > Duration::from_millis(300)) {
+                asked_at = Some(Instant::now());
+                let loss = PictureLossIndication { sender_ssrc: 0, media_ssrc: packet.header.ssrc };
+                let _ = track.write_rtcp(vec![Box::new(loss)]).await;
+            }
             continue;
         }
-        damaged = false;
-        match decoder.decode(&bytes) {
-            Ok(Some(picture)) => {
-                let (width, height) = picture.dimensions();
-                let (ys, us, vs) = picture.strides();
-                let pack = |plane: &[u8], stride: usize, width: usize, rows: usize| -> Vec<u8> {
-                    plane.chunks(stride).take(rows).flat_map(|row| &row[..width]).copied().collect()
-                };
-                let picture = Picture {
-                    width,
-                    height,
-                    y: pack(picture.y(), ys, width, height),
-                    u: pack(picture.u(), us, width / 2, height / 2),
-                    v: pack(picture.v(), vs, width / 2, height / 2),
-                    key,
-                    rtp_time: packet.header.timestamp,
-                    received_at: Instant::now(),
-                    bytes: bytes.len(),
-                };
-                if pictures.send(picture).is_err() {
-                    return;
-                }
-            }
-            _ => {
-                counters.undecodable.fetch_add(1, Ordering::Relaxed);
-            }
+        (begun, damaged) = (true, false);
+        let mut picture = Picture {
+            width: 0,
+            height: 0,
+            y: Vec::new(),
+            u: Vec::new(),
+            v: Vec::new(),
+            key,
+            rtp_time: packet.header.timestamp,
+            received_at: Instant::now(),
+            bytes: bytes.len(),
+        };
+        if let Some(decoder) = &mut eye
+            && !look(decoder, &bytes, &mut picture)
+        {
+            counters.undecodable.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        if pictures.send(picture).is_err() {
+            return;
         }
     }
+}
+
+/// Fills in size and planes; false where the decoder gave no picture.
+fn look(decoder: &mut Decoder, bytes: &[u8], picture: &mut Picture) -> bool {
+    let Ok(Some(decoded)) = decoder.decode(bytes) else { return false };
+    let (width, height) = decoded.dimensions();
+    let (ys, us, vs) = decoded.strides();
+    let pack = |plane: &[u8], stride: usize, width: usize, rows: usize| -> Vec<u8> {
+        plane.chunks(stride).take(rows).flat_map(|row| &row[..width]).copied().collect()
+    };
+    (picture.width, picture.height) = (width, height);
+    picture.y = pack(decoded.y(), ys, width, height);
+    picture.u = pack(decoded.u(), us, width / 2, height / 2);
+    picture.v = pack(decoded.v(), vs, width / 2, height / 2);
+    true
 }

@@ -36,7 +36,7 @@ fn examine(arguments: &ConfigArguments) -> Vec<Finding> {
         doctor::board::judge(&board),
         doctor::camera::judge(&probe::cameras(&config.camera)),
         doctor::encoder::judge(&probe::encoders(&config)),
-        doctor::cpu::judge(&doctor::cpu::parse(&probe::read("/proc/cpuinfo"))),
+        doctor::cpu::judge(&doctor::cpu::parse(&probe::read("/proc/cpuinfo")), probe::srtp_cost()),
         doctor::memory::judge(&doctor::memory::parse(&probe::read("/proc/meminfo"))),
         doctor::network::judge(&probe::network(&config, runs_already)),
         doctor::clock::judge(probe::wall()),
@@ -48,7 +48,7 @@ fn examine(arguments: &ConfigArguments) -> Vec<Finding> {
 fn load(arguments: &ConfigArguments) -> (Config, doctor::files::Facts) {
     let (config, mistake) = match arguments.load() {
         Ok(config) => (config, None),
-        Err(error) => (crate::config::load(None, &[]).unwrap_or_default(), Some(error.to_string())),
+        Err(error) => (crate::config::load(None, &[], &[]).unwrap_or_default(), Some(error.to_string())),
     };
     let file = arguments.file();
     let facts = doctor::files::Facts {

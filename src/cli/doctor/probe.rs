@@ -3,8 +3,10 @@
 //! Must never change anything: ports are bound for a moment, encoders opened and closed, cameras asked and closed.
 
 use crate::capture;
+use crate::cli::bench;
 use crate::clock::{Clock, WallMicros};
 use crate::config::{CameraConfig, Config, SourceChoice};
+use crate::doctor::cpu::SrtpCost;
 use crate::doctor::{camera, encoder, network};
 use crate::encode::ENCODERS;
 use crate::media::frame::{Colour, Layout, Matrix, PictureFormat, Range};
@@ -12,6 +14,7 @@ use crate::units::FrameRate;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// The whole file, or nothing.
 pub fn read(path: &str) -> String {
@@ -24,6 +27,12 @@ pub fn mode(path: &Path) -> Option<u32> {
 
 pub fn wall() -> WallMicros {
     Clock::system().wall()
+}
+
+/// Takes a tenth of a second.
+pub fn srtp_cost() -> Option<SrtpCost> {
+    let (cm_us, gcm_us) = bench::srtp_cost(Duration::from_millis(100)).ok()?;
+    Some(SrtpCost { cm_us, gcm_us })
 }
 
 /// The names of all processes but this one.

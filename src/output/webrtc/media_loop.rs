@@ -10,6 +10,7 @@ use crate::output::webrtc::demux::Seat;
 use crate::output::webrtc::entry::{Entry, Places, SharedRoutes, Waker, read_now};
 use crate::output::webrtc::lobby::ToLobby;
 use crate::output::webrtc::packetize::{PacketizedUnit, packetize};
+use crate::output::webrtc::recent::Recent;
 use crate::output::webrtc::sync_channel::{LastPicture, stream_message};
 use crate::output::webrtc::udp_sys::{MediaSocket, Outgoing, Receiver, SendCounters, Sender};
 use crate::output::webrtc::viewer::{Now, State};
@@ -74,6 +75,7 @@ pub struct MediaLoop {
 struct Work {
     seated: Vec<Entry>,
     hub: Hub<ViewerId, Arc<PacketizedUnit>>,
+    recent: Recent,
     subscription: Option<Box<dyn Subscription>>,
     out: Vec<Outgoing>,
     last_picture: LastPicture,
@@ -89,6 +91,7 @@ impl MediaLoop {
         let mut work = Work {
             seated: Vec::new(),
             hub: Hub::new(VIEWER_BOUND),
+            recent: Recent::default(),
             subscription: None,
             out: Vec::new(),
             last_picture: LastPicture::default(),
@@ -133,7 +136,10 @@ impl MediaLoop {
     fn follow_demand(&self, work: &mut Work) {
         match (self.places.taken() > 0, work.subscription.is_some()) {
             (true, false) => work.subscription = Some(self.stream.subscribe(self.waker.clone())),
-            (false, true) => work.subscription = None,
+            (false, true) => {
+                work.subscription = None;
+                work.recent.clear();
+            }
             _ => {}
         }
     }
@@ -165,6 +171,7 @@ impl MediaLoop {
                 ToMedia::Seat(entry) => {
                     tracing::info!(viewer = entry.viewer.id.0, "webrtc: viewer connected");
                     work.hub.join(entry.viewer.id);
+                    work.hub.catch_up(entry.viewer.id, work.recent.since_key(now.monotonic));
                     work.seated.push(*entry);
                 }
                 ToMedia::Candidate(viewer, candidate) => {
@@ -237,9 +244,10 @@ impl MediaLoop {
                 overlaid_at: unit.overlaid_at,
                 encoded_at: unit.encoded_at,
             };
-            if !work.hub.is_empty() {
-                work.hub.publish(&Arc::new(packetize(&unit)));
-            }
+            // also while all viewers still connect: they will start with these
+            let packets = Arc::new(packetize(&unit));
+            work.recent.add(&packets);
+            work.hub.publish(&packets);
         }
         let asked = work.seated.iter_mut().fold(false, |asked, entry| asked | entry.viewer.take_key_request());
         if asked || work.hub.wants_key() {

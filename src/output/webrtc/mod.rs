@@ -11,9 +11,12 @@ mod lobby;
 mod media_loop;
 mod packetize;
 mod path;
+mod recent;
 mod sync_channel;
 mod udp_sys;
 mod viewer;
+
+pub use packetize::{MAX_PAYLOAD, packetize};
 
 use crate::clock::Clock;
 use crate::config::WebRtcConfig;
@@ -65,8 +68,8 @@ impl WebRtc {
     /// its media there too; unspecified means all interfaces, IPv4 and IPv6.
     pub fn start(config: &WebRtcConfig, bind: IpAddr, stream: Arc<dyn Stream>, clock: Clock) -> Result<Arc<WebRtc>> {
         let io = |what: String| move |cause: std::io::Error| Error::new(ErrorKind::Io, what).because(cause);
-        let socket = MediaSocket::bind(bind, config.udp_port)
-            .map_err(io(format!("webrtc: bind UDP port {} on {bind}", config.udp_port)))?;
+        let socket =
+            MediaSocket::bind(bind, config.udp_port).map_err(|cause| bind_error(bind, config.udp_port, &cause))?;
         let address = socket.local_addr().map_err(io("webrtc: read the socket's address".into()))?;
         let waker = Arc::new(Waker::new().map_err(io("webrtc: create an eventfd".into()))?);
         let (lobby, lobby_inbox) = sync_channel(LOBBY_QUEUE);
@@ -187,6 +190,19 @@ impl ViewerDoor for WebRtc {
         all.extend(self.lobby_stats.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         all
     }
+}
+
+fn bind_error(bind: IpAddr, port: u16, cause: &std::io::Error) -> Error {
+    let (kind, hint) = match cause.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            (ErrorKind::Busy, "; another program has this port: stop it, or set another webrtc.udp_port")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            (ErrorKind::Denied, "; ports below 1024 need a permission: set another webrtc.udp_port")
+        }
+        _ => (ErrorKind::Io, ""),
+    };
+    Error::new(kind, format!("webrtc: bind UDP port {port} on {bind}: {cause}{hint}"))
 }
 
 fn common(config: &WebRtcConfig) -> Result<Common> {

@@ -99,6 +99,8 @@ pub struct Viewer {
     last_heard: Micros,
     peer: Option<SocketAddr>,
     path: Path,
+    /// The browser's last check while connecting, and where it came from.
+    unanswered: Option<(SocketAddr, Vec<u8>)>,
     pictures_sent: u64,
     key_requests_seen: u64,
 }
@@ -170,6 +172,7 @@ impl Viewer {
             last_heard: now.monotonic,
             peer: None,
             path: Path::default(),
+            unanswered: None,
             pictures_sent: 0,
             key_requests_seen: 0,
         };
@@ -181,6 +184,26 @@ impl Viewer {
     }
 
     pub fn datagram(&mut self, now: Now, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
+        self.take_in(now, local, peer, bytes);
+        if self.state == State::Connecting {
+            self.answer_at_once(now, local, peer, bytes);
+        }
+    }
+
+    /// Browsers nominate with their first check (USE-CANDIDATE). The core answers such a check only when its own check
+    /// of that path has succeeded, that is, the browser's next one 50 ms or more later. So the check is kept, and shown
+    /// to the core again as soon as its own check succeeded.
+    fn answer_at_once(&mut self, now: Now, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
+        if demux::check_transaction(bytes).is_some() {
+            self.unanswered = Some((peer, bytes.to_vec()));
+        } else if demux::is_check_success(bytes)
+            && let Some((_, check)) = self.unanswered.take_if(|(from, _)| *from == peer)
+        {
+            self.take_in(now, local, peer, &check);
+        }
+    }
+
+    fn take_in(&mut self, now: Now, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
         let transport = TransportContext {
             local_addr: local,
             peer_addr: self.path.seen_from(peer),
@@ -304,6 +327,7 @@ impl Viewer {
         }
         self.stream = stream;
         self.state = State::Connected;
+        self.unanswered = None;
         self.connected_at = Some(now.monotonic);
         self.last_heard = now.monotonic;
         // full means nobody reads it any more

@@ -67,6 +67,13 @@ test('a frame is never shown before it was handed to the display', () => {
   assert.equal(meter.figures(1012).parts.display, 0);
 });
 
+test('a slow camera does not lengthen the way to the display: a prediction of a whole frame ahead is cut to one tick', () => {
+  const meter = meterWithClock();
+  meter.picture(picture(1000, 0));
+  meter.frame({ rtpTimestamp: 0, receiveTime: 1002, presentationTime: 1004, expectedDisplayTime: 1204 });
+  assert.equal(meter.figures(1204).total.toFixed(1), '20.7');
+});
+
 test('only the last two seconds count, and a new connection starts from nothing', () => {
   const meter = meterWithClock();
   meter.picture(picture(0, 0));
