@@ -3,9 +3,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-browser test-qemu bench cross clean
+.PHONY: help run test test-rust test-browser test-qemu bench cross dist clean
 TARGET ?= armv7-unknown-linux-gnueabihf
-PARTS ?= fmt clippy rust browser qemu
+PARTS ?= fmt clippy unit rust browser qemu
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -33,6 +33,10 @@ cross: ## build for a board: TARGET=armv7-unknown-linux-gnueabihf (default) or a
 	@scripts/setup.sh test
 	@scripts/cross/build.sh $(TARGET)
 
+dist: ## tarball and .deb for TARGET in dist/: program, config, boards, service files, install.sh, licences
+	@scripts/setup.sh test
+	@scripts/dist.sh $(TARGET)
+
 clean: ## remove what was built in the tree (caches outside stay)
 	cargo clean
-	rm -rf artefacts tests/browser/node_modules
+	rm -rf artefacts dist tests/browser/node_modules

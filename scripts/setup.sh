@@ -42,6 +42,8 @@ if [ "$kind" != run ]; then
   need ninja-build        'have ninja'                     'builds the static OpenCV for the boards'
   need xz-utils           'have xz'                        'unpacks its sources'
   need cpio               'have cpio'                      'packs the initramfs of the test guest'
+  need busybox            'have busybox'                   'is the shell of small boards, which install.sh and S99rtcam must get along with'
+  need shellcheck         'have shellcheck'                'reads those two'
   need kmod               '[ -x /sbin/depmod ] || have depmod' 'finds the modules of the test guest'
   need qemu-system-arm    'have qemu-system-aarch64'       'runs rtcam against a real V4L2 driver'
 fi

@@ -2,7 +2,7 @@
 # test.sh PART...
 # Runs the named parts in order, each with its seconds, and stops at the first one that fails, saying which.
 # The last line counts the tests that the test programs themselves reported.
-# PART: fmt clippy rust browser qemu
+# PART: fmt clippy unit rust browser qemu
 # out: artefacts/test-PART.log, artefacts/summary.txt
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -13,6 +13,7 @@ A=$ROOT/artefacts; mkdir -p "$A"; rm -f "$A"/test-*.log "$A/summary.txt"
 
 part_fmt() { cargo fmt --check; }
 part_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
+part_unit() { scripts/check-unit.sh; }
 part_rust() {
   scripts/footage.sh
   RTCAM_FOOTAGE=$W/footage RTCAM_REQUIRE_FOOTAGE=1 cargo test --locked

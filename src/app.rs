@@ -7,11 +7,13 @@ use crate::clock::{Clock, sleep, within};
 use crate::config::{CameraConfig, Config, SourceChoice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, HttpState};
+use crate::notify::{Beats, Notify};
 use crate::output::webrtc::WebRtc;
 use crate::overlay::Compositor;
 use crate::stream::Stream;
 use crate::stream::pipeline::{self, Pipeline};
 use crate::stream::status::CameraState;
+use crate::units::Micros;
 use crate::{capture, encode, heap_sys};
 use std::future::Future;
 use std::io::Write;
@@ -19,6 +21,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::process::exit;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -46,6 +49,9 @@ pub struct Parts {
     pub closers: Vec<Closer>,
 }
 
+/// How often the async runtime shows that it turns.
+const HTTP_BEAT: Duration = Duration::from_secs(1);
+
 /// Closes one part; may block, on a thread of its own.
 pub struct Closer {
     pub name: &'static str,
@@ -61,6 +67,7 @@ pub fn run(config: Config) -> Result<()> {
         let listener = bind(config.http.listen).await?;
         let address = listener.local_addr().map_err(|error| internal("read our own address").because(error))?;
         let stop = watch_signals()?;
+        info!("board: {}", config.profile);
         let parts = start_parts(&config, &clock, listener)?;
         say_where(address);
         let source = config.camera.source;
@@ -106,7 +113,9 @@ fn start_parts(config: &Config, clock: &Clock, listener: TcpListener) -> Result<
     let state = HttpState::new(config, door.clone(), stream.clone(), clock.clone())?;
     let (stop_serving, stopped) = watch::channel(false);
     let (pipeline, output_clock) = (stream.clone(), clock.clone());
+    let notify = start_notify(&stream, &door, clock)?;
     let closers = vec![
+        Closer { name: "notify", close: Box::new(move || notify.stopping()) },
         Closer { name: "webrtc", close: Box::new(move || door.stop(&output_clock, PART_STOPS_WITHIN)) },
         Closer {
             name: "pipeline",
@@ -118,6 +127,26 @@ fn start_parts(config: &Config, clock: &Clock, listener: TcpListener) -> Result<
         },
     ];
     Ok(Parts { stream, serve: Box::pin(http::serve(listener, state, stopped)), stop_serving, closers })
+}
+
+/// From here on the service manager hears that we serve, and later whether we still do.
+fn start_notify(stream: &Arc<Pipeline>, door: &Arc<WebRtc>, clock: &Clock) -> Result<Notify> {
+    let http = Arc::new(AtomicU64::new(clock.now().0));
+    let (beat, beat_clock) = (http.clone(), clock.clone());
+    tokio::spawn(async move {
+        loop {
+            beat.store(beat_clock.now().0, Ordering::Relaxed);
+            sleep(HTTP_BEAT).await;
+        }
+    });
+    let (stream, door) = (stream.clone(), door.clone());
+    let look = move || {
+        let status = stream.status();
+        let http = Micros(http.load(Ordering::Relaxed));
+        let beats = Beats { capture: status.capture_beat, encode: status.encode_beat, packets: door.last_turn(), http };
+        (beats, status)
+    };
+    Notify::start(clock.clone(), Box::new(look))
 }
 
 fn start_pipeline(config: &Config, clock: &Clock) -> Result<Pipeline> {

@@ -76,6 +76,42 @@ fn the_version_is_that_of_the_package() {
 }
 
 #[test]
+fn doctor_says_whether_it_could_stream_here_and_ends_accordingly() {
+    let fine = ["doctor", "--json", "--set", "camera.source=pattern", "--set", "http.listen=127.0.0.1:0"];
+    let fine = [&fine[..], &["--set", "webrtc.udp_port=0"]].concat();
+    let done = rtcam(&fine, "");
+    let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert_eq!((done.status.code(), report["can_stream"].as_bool()), (Some(0), Some(true)), "{report:#}");
+    let groups: Vec<&str> =
+        report["findings"].as_array().expect("a list").iter().filter_map(|f| f["group"].as_str()).collect();
+    for group in ["config", "board", "camera", "encoder", "cpu", "network", "clock"] {
+        assert!(groups.contains(&group), "{group} in {groups:?}");
+    }
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let port = format!("webrtc.udp_port={}", taken.local_addr().expect("bound").port());
+    let done = rtcam(&[&fine[..], &["--set", &port]].concat(), "");
+    // another rtcam of this machine may be running, to which doctor would ascribe the port
+    if done.status.code() == Some(0) {
+        assert!(text(&done.stdout).contains("an rtcam runs already"), "{}", text(&done.stdout));
+    } else {
+        assert_eq!(done.status.code(), Some(1));
+        assert!(text(&done.stdout).contains("taken by another program"), "{}", text(&done.stdout));
+    }
+}
+
+#[test]
+fn doctor_goes_on_after_a_bad_config_and_tells_the_mistake() {
+    let done = rtcam(&["doctor", "--set", "camera.fps=0"], "");
+    let said = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(
+        said.contains("--set camera.fps=0: must be 1..=240") && said.contains("rtcam cannot stream here"),
+        "{said}"
+    );
+    assert!(said.contains("openh264 opens for 640x480"), "{said}");
+}
+
+#[test]
 fn bench_measures_every_stage_and_what_follows_from_it() {
     let done = rtcam(&["bench", "--json", "--span-ms", "1"], "");
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));

@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("signal", 4),
     ("metrics", 4),
     ("http", 4),
+    ("doctor", 4),
     ("app", 5),
     ("notify", 5),
     ("logging", 5),

@@ -24,7 +24,9 @@ mod v4l2_sys;
 mod v4l2_tests;
 
 pub use convert::{ConvertError, Converter};
-pub use v4l2_list::{CameraListing, ControlListing, FormatListing, SizeListing, list_cameras};
+pub use v4l2_list::{
+    CameraListing, ControlListing, FormatListing, NodeReport, SizeListing, list_cameras, survey_cameras,
+};
 
 use crate::clock::Clock;
 use crate::config::{CameraConfig, SourceChoice};
@@ -127,6 +129,11 @@ fn resolve_on(machine: &v4l2_select::Machine, config: &CameraConfig) -> SourceCh
         SourceChoice::Auto => SourceChoice::Pattern,
         choice => choice,
     }
+}
+
+/// The node that a V4L2 camera would be opened on now.
+pub fn chosen_camera(config: &CameraConfig) -> Result<String, Fault> {
+    v4l2_select::choose(&v4l2_select::Machine::this(), config).map(|(node, _)| node.path.display().to_string())
 }
 
 /// Opens the source the config names.

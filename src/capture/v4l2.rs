@@ -48,7 +48,8 @@ pub struct Camera {
 
 impl Camera {
     pub fn open(machine: &Machine, config: &CameraConfig, clock: &Clock) -> Result<Camera, Fault> {
-        let node = v4l2_select::find(machine, &config.device)?;
+        let (node, format) = v4l2_select::choose(machine, config)?;
+        let config = &CameraConfig { format, ..config.clone() };
         let fault = |call: &str, cause: &io::Error| setup_fault(machine, &node, call, cause);
         let agreement = negotiate(node.device.as_ref(), node.kind, config, &fault).map_err(|fault| {
             let named = fault.detail.contains(&node.path.display().to_string());

@@ -7,6 +7,7 @@ use crate::capture::v4l2_device::{BufferKind, ControlDescription, Device, FourCc
 use crate::capture::v4l2_format;
 use crate::capture::v4l2_negotiate::{formats, rates, sizes};
 use crate::capture::v4l2_select::{self, Machine};
+use crate::capture::{Fault, FaultKind};
 use crate::units::{FrameRate, Size};
 use serde::Serialize;
 use std::path::Path;
@@ -61,33 +62,60 @@ pub struct ControlListing {
     pub menu: Vec<String>,
 }
 
+/// A node that is a camera, or that would not tell.
+#[derive(Clone, Debug)]
+pub struct NodeReport {
+    pub path: String,
+    pub name: String,
+    pub camera: Result<CameraListing, Fault>,
+    /// The process that has it open: `ffmpeg (pid 812)`.
+    pub holder: Option<String>,
+}
+
 /// All cameras of this machine.
 pub fn list_cameras() -> Vec<CameraListing> {
     list_on(&Machine::this())
 }
 
-pub fn list_on(machine: &Machine) -> Vec<CameraListing> {
-    let listed = v4l2_select::listed(machine);
-    listed.iter().filter_map(|listed| list_one(machine, listed)).collect()
+/// As `list_cameras`, with those that do not open and who holds them.
+pub fn survey_cameras() -> Vec<NodeReport> {
+    survey_on(&Machine::this())
 }
 
-fn list_one(machine: &Machine, listed: &v4l2_select::Listed) -> Option<CameraListing> {
-    let node = v4l2_select::open_node(machine, &listed.path).ok()?;
-    if node.capability.is_codec() {
-        return None;
-    }
+pub fn list_on(machine: &Machine) -> Vec<CameraListing> {
+    survey_on(machine).into_iter().filter_map(|report| report.camera.ok()).collect()
+}
+
+pub fn survey_on(machine: &Machine) -> Vec<NodeReport> {
+    let listed = v4l2_select::listed(machine);
+    listed.iter().filter_map(|listed| report(machine, listed)).collect()
+}
+
+/// None for metadata nodes, codecs and the like.
+fn report(machine: &Machine, listed: &v4l2_select::Listed) -> Option<NodeReport> {
+    let camera = match v4l2_select::open_node(machine, &listed.path) {
+        Ok(node) if node.capability.is_codec() => return None,
+        Err(fault) if fault.kind == FaultKind::NotACamera => return None,
+        Ok(node) => Ok(describe(listed, node)),
+        Err(fault) => Err(fault),
+    };
+    let holder = v4l2_select::holder(machine, &listed.path);
+    Some(NodeReport { path: display(&listed.path), name: listed.name.clone(), camera, holder })
+}
+
+fn describe(listed: &v4l2_select::Listed, node: v4l2_select::Node) -> CameraListing {
     let device = node.device.as_ref();
-    Some(CameraListing {
+    CameraListing {
         path: display(&listed.path),
         name: listed.name.clone(),
-        card: node.capability.card,
-        driver: node.capability.driver,
-        bus: node.capability.bus,
         usb_id: listed.usb_id.clone(),
         multiplanar: node.kind == BufferKind::Multi,
         formats: list_formats(device, node.kind),
         controls: list_controls(device),
-    })
+        card: node.capability.card,
+        driver: node.capability.driver,
+        bus: node.capability.bus,
+    }
 }
 
 fn display(path: &Path) -> String {

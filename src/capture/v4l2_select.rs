@@ -7,6 +7,7 @@ use crate::capture::v4l2_device::{BufferKind, Capability, Device};
 use crate::capture::v4l2_negotiate::has_usable_format;
 use crate::capture::v4l2_sys::KernelDevice;
 use crate::capture::{Fault, FaultKind};
+use crate::config::CameraConfig;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,22 @@ pub struct Listed {
     pub name: String,
     /// `046d:0825`
     pub usb_id: Option<String>,
+}
+
+/// The camera of a config, and the format to ask it for. `auto` is a preferred node of the board if there is one, else
+/// the first camera: on a board whose own sensor is not connected that is the webcam in its USB port.
+pub fn choose(machine: &Machine, config: &CameraConfig) -> Result<(Node, String), Fault> {
+    let preferred = config.preferred.iter().filter(|_| config.device == "auto");
+    for node in preferred {
+        match find(machine, &node.device) {
+            Err(fault) if fault.kind == FaultKind::Missing => {}
+            found => {
+                let format = if config.format == "auto" { &node.format } else { &config.format };
+                return found.map(|node| (node, format.clone()));
+            }
+        }
+    }
+    find(machine, &config.device).map(|node| (node, config.format.clone()))
 }
 
 pub fn find(machine: &Machine, wanted: &str) -> Result<Node, Fault> {
@@ -211,7 +228,7 @@ mod tests {
     use crate::capture::v4l2_fake::{CAPTURE, CAPTURE_MPLANE, FakeCamera, format};
     use crate::capture::v4l2_list::list_on;
     use crate::capture::{resolve_on, v4l2::Camera};
-    use crate::config::{CameraConfig, SourceChoice};
+    use crate::config::{PreferredNode, SourceChoice};
     use std::collections::HashMap;
     use std::os::unix::fs::symlink;
 
@@ -323,6 +340,26 @@ mod tests {
         assert_eq!(board.find(&path(12)), Ok("video12".into()));
         assert_eq!(board.find(&path(3)), Err(FaultKind::NotACamera));
         assert_eq!(board.find(&path(99)), Err(FaultKind::Missing));
+    }
+
+    #[test]
+    fn auto_takes_the_node_the_board_prefers_and_else_the_first_camera() {
+        let choose = |board: &Board, config: &CameraConfig| {
+            let (node, format) = choose(&board.machine(), config).map_err(|fault| fault.kind)?;
+            Ok((node.path.file_name().unwrap().to_str().unwrap().to_owned(), format))
+        };
+        let prefer = |device: &str| PreferredNode { device: device.into(), format: "NV12".into() };
+        let preferred = vec![prefer("name:rkispp_bypass"), prefer("name:rkispp_scale0")];
+        let auto = CameraConfig { preferred, ..CameraConfig::default() };
+        assert_eq!(choose(&crowded(), &auto), Ok(("video10".into(), "NV12".into())));
+        let own_format = CameraConfig { format: "YUYV".into(), ..auto.clone() };
+        assert_eq!(choose(&crowded(), &own_format), Ok(("video10".into(), "YUYV".into())), "the user's word counts");
+        let named = CameraConfig { device: "usb:046d:0825".into(), ..auto.clone() };
+        assert_eq!(choose(&crowded(), &named), Ok(("video2".into(), "auto".into())), "the user's word counts");
+        let mut webcam_only = Board::new();
+        assert_eq!(choose(&webcam_only, &auto), Err(FaultKind::Missing));
+        webcam_only.node(0, "HD Webcam", CAPTURE, &[b"YUYV"]);
+        assert_eq!(choose(&webcam_only, &auto), Ok(("video0".into(), "auto".into())));
     }
 
     #[test]

@@ -206,6 +206,14 @@ fn nv12_extra(span: Duration) -> Result<Figure> {
     Ok(samples.figure(format!("nv12 extra {VGA}")))
 }
 
+/// Microseconds of CPU time to encrypt one full packet for one viewer: AES-CM with SHA-1, AES-GCM.
+pub fn srtp_cost(span: Duration) -> Result<(f64, f64)> {
+    match encryption(span)?.as_slice() {
+        [cm, gcm] => Ok((cm.cpu_us, gcm.cpu_us)),
+        _ => Err(fail("SRTP", "not measured")),
+    }
+}
+
 /// One packet for one viewer, with each of the ciphers browsers choose from.
 fn encryption(span: Duration) -> Result<Vec<Figure>> {
     let internal = |error: &dyn std::fmt::Debug| fail("SRTP", format!("{error:?}"));

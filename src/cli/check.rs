@@ -19,10 +19,14 @@ pub fn run(arguments: &ConfigArguments) -> Result<()> {
 /// What this config would do, on one line.
 fn summary(config: &Config) -> String {
     let camera = &config.camera;
+    let first = match camera.preferred.first() {
+        Some(preferred) => format!("camera {} or the first there is", preferred.device),
+        None => "the first camera".into(),
+    };
     let source = match camera.source {
-        SourceChoice::Auto if camera.device == "auto" => "the first camera, or the pattern without one".into(),
+        SourceChoice::Auto if camera.device == "auto" => format!("{first}, or the pattern without one"),
         SourceChoice::Auto => format!("camera {}, or the pattern without it", camera.device),
-        SourceChoice::V4l2 if camera.device == "auto" => "the first camera".into(),
+        SourceChoice::V4l2 if camera.device == "auto" => first,
         SourceChoice::V4l2 => format!("camera {}", camera.device),
         SourceChoice::Pattern => "the pattern".into(),
         SourceChoice::File => camera.file.display().to_string(),
@@ -34,7 +38,8 @@ fn summary(config: &Config) -> String {
     };
     let access = if config.auth.password_hash.is_empty() { "open on this machine only" } else { "with a password" };
     format!(
-        "shows {source} at {} and {} fps with {layers}, as H.264 at {} to at most {} viewers, on http://{} ({access}) and UDP port {}",
+        "board {}; shows {source} at {} and {} fps with {layers}, as H.264 at {} to at most {} viewers, on http://{} ({access}) and UDP port {}",
+        config.profile,
         camera.size(),
         camera.fps,
         config.encoder.bitrate_kbps,

@@ -6,6 +6,7 @@
 mod bench;
 mod cameras;
 mod check;
+mod doctor;
 mod password;
 mod run;
 
@@ -48,6 +49,14 @@ enum Command {
         #[arg(long, hide = true, value_name = "MS", default_value_t = bench::SPAN_MS)]
         span_ms: u64,
     },
+    /// Say what this machine has and lacks for rtcam, and what to do about it; exit code 1 if it could not stream here
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
     /// Read a password and print the line for the config
     Password,
 }
@@ -74,6 +83,7 @@ pub fn main(start: fn(Config) -> Result<()>) -> ExitCode {
         Some(Command::Run(config)) => run::run(&config, start),
         Some(Command::Check(config)) => check::run(&config),
         Some(Command::Cameras { json }) => cameras::run(json),
+        Some(Command::Doctor { json, config }) => return doctor::run(&config, json),
         Some(Command::Bench { json, span_ms }) => bench::run(json, Duration::from_millis(span_ms)),
         Some(Command::Password) => password::run(),
     };

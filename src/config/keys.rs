@@ -3,14 +3,23 @@
 //! Must never hold a default (those are in `mod.rs`). Input: `parse.rs` looks the rows up. The words of a rule serve
 //! the error messages and are compared with the comments of `rtcam.example.toml`.
 
+use super::board;
 use super::{Config, Corner, LayerKind, LogLevel, OverlayConfig, Secret, SourceChoice, Tone};
 use crate::units::KbitPerSec;
 use argon2::password_hash::phc::PasswordHash;
 use std::path::PathBuf;
 
-pub struct Section {
+/// A kind of file: the keys at its top, and its sections.
+pub struct Plan<T: 'static> {
+    pub top: &'static [Key<T>],
+    pub sections: &'static [Section<T>],
+    /// Lists of tables, which the reader knows by itself.
+    pub lists: &'static [&'static str],
+}
+
+pub struct Section<T: 'static> {
     pub name: &'static str,
-    pub keys: &'static [Key<Config>],
+    pub keys: &'static [Key<T>],
 }
 
 pub struct Key<T: 'static> {
@@ -33,6 +42,11 @@ pub enum Rule<T: 'static> {
     },
     Flag(fn(&mut T, bool)),
     OneOf(&'static [Named<T>]),
+    /// As `OneOf`, for words that a table elsewhere holds.
+    Known {
+        words: fn() -> Vec<&'static str>,
+        set: fn(&mut T, &str),
+    },
     Text {
         form: &'static str,
         set: fn(&mut T, &str) -> bool,
@@ -59,7 +73,7 @@ impl<T> Rule<T> {
             Rule::Whole { .. } => "a whole number",
             Rule::Fraction { .. } => "a number",
             Rule::Flag(_) => "true or false",
-            Rule::OneOf(_) | Rule::Text { .. } | Rule::Secret { .. } => "text in quotes",
+            Rule::OneOf(_) | Rule::Known { .. } | Rule::Text { .. } | Rule::Secret { .. } => "text in quotes",
             Rule::Texts { .. } => "a list of texts such as [\"a\", \"b\"]",
         }
     }
@@ -70,16 +84,25 @@ impl<T> Rule<T> {
             Rule::Whole { min, max, even, .. } => format!("{min}..={max}{}", if *even { ", even" } else { "" }),
             Rule::Fraction { min, max, .. } => format!("{min:?}..={max:?}"),
             Rule::Flag(_) => "true or false".into(),
-            Rule::OneOf(words) => {
-                let quoted: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+            Rule::OneOf(_) | Rule::Known { .. } => {
+                let quoted: Vec<String> = self.words().iter().map(|word| format!("{word:?}")).collect();
                 quoted.join(", ")
             }
             Rule::Text { form, .. } | Rule::Secret { form, .. } | Rule::Texts { form, .. } => (*form).into(),
         }
     }
+
+    /// The words that may stand there; empty where the value is free.
+    pub fn words(&self) -> Vec<&'static str> {
+        match self {
+            Rule::OneOf(words) => words.iter().map(|(word, _)| *word).collect(),
+            Rule::Known { words, .. } => words(),
+            _ => Vec::new(),
+        }
+    }
 }
 
-const fn whole<T>(name: &'static str, min: i64, max: i64, set: fn(&mut T, i64)) -> Key<T> {
+pub const fn whole<T>(name: &'static str, min: i64, max: i64, set: fn(&mut T, i64)) -> Key<T> {
     Key { name, rule: Rule::Whole { min, max, even: false, set } }
 }
 
@@ -95,16 +118,21 @@ const fn flag<T>(name: &'static str, set: fn(&mut T, bool)) -> Key<T> {
     Key { name, rule: Rule::Flag(set) }
 }
 
-const fn one_of<T>(name: &'static str, words: &'static [Named<T>]) -> Key<T> {
+pub const fn one_of<T>(name: &'static str, words: &'static [Named<T>]) -> Key<T> {
     Key { name, rule: Rule::OneOf(words) }
 }
 
-const fn text<T>(name: &'static str, form: &'static str, set: fn(&mut T, &str) -> bool) -> Key<T> {
+pub const fn text<T>(name: &'static str, form: &'static str, set: fn(&mut T, &str) -> bool) -> Key<T> {
     Key { name, rule: Rule::Text { form, set } }
 }
 
-/// In the order of `rtcam.example.toml`.
-pub static SECTIONS: &[Section] = &[
+/// The config file, in the order of `rtcam.example.toml`.
+pub static CONFIG: Plan<Config> = Plan { top: TOP, sections: SECTIONS, lists: &["overlay"] };
+
+static TOP: &[Key<Config>] =
+    &[Key { name: "board", rule: Rule::Known { words: board::choices, set: |c, v| c.board = v.into() } }];
+
+static SECTIONS: &[Section<Config>] = &[
     Section { name: "camera", keys: CAMERA },
     Section { name: "encoder", keys: ENCODER },
     Section { name: "http", keys: HTTP },
@@ -323,7 +351,7 @@ mod tests {
 
     /// What the comment above a key says, on one line; None when the key is not in that section.
     fn comment_of(text: &str, section: &str, key: &str) -> Option<String> {
-        let (mut inside, mut comment, mut found) = (false, Vec::new(), None);
+        let (mut inside, mut comment, mut found) = (section.is_empty(), Vec::new(), None);
         for line in text.lines() {
             if let Some(words) = line.strip_prefix("# ") {
                 comment.push(words);
@@ -357,6 +385,7 @@ mod tests {
 
     #[test]
     fn the_example_has_every_key_and_says_what_is_allowed() {
+        check_comments("", CONFIG.top);
         for section in SECTIONS {
             check_comments(section.name, section.keys);
         }

@@ -3,19 +3,26 @@
 //! Names and ranges are in `keys.rs` (one row per key), rules between keys in `check.rs`. Must never read a device or
 //! the network. Input: `parse.rs` (TOML text and `--set` arguments).
 
+pub mod board;
+mod board_keys;
 mod check;
 mod keys;
 mod parse;
 
 pub use check::FurtherRule;
-pub use parse::{load, parse};
+pub use parse::{load, parse, parse_on};
 
 use crate::units::{KbitPerSec, Size};
+use board::Profile;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// `auto` or the name of a board.
+    pub board: String,
+    /// What is known of the board this is; not a setting. Its defaults lie below the user's.
+    pub profile: Profile,
     pub camera: CameraConfig,
     pub overlays: Vec<OverlayConfig>,
     pub encoder: EncoderConfig,
@@ -23,6 +30,22 @@ pub struct Config {
     pub auth: AuthConfig,
     pub webrtc: WebRtcConfig,
     pub log: LogConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            board: "auto".into(),
+            profile: Profile::default(),
+            camera: CameraConfig::default(),
+            overlays: Vec::new(),
+            encoder: EncoderConfig::default(),
+            http: HttpConfig::default(),
+            auth: AuthConfig::default(),
+            webrtc: WebRtcConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +62,8 @@ pub struct CameraConfig {
     pub source: SourceChoice,
     /// `auto`, `/dev/video0`, `name:rkispp_scale0` or `usb:046d:0825`.
     pub device: String,
+    /// What `device = "auto"` looks for before it takes the first camera: from the board's profile.
+    pub preferred: Vec<PreferredNode>,
     /// Pixels. The driver's nearest is taken and reported.
     pub width: u32,
     pub height: u32,
@@ -52,6 +77,15 @@ pub struct CameraConfig {
     pub timecode: bool,
 }
 
+/// A node that a board is known to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreferredNode {
+    /// As in `device`.
+    pub device: String,
+    /// Taken from this node when `format` is `auto`: a FourCC or `auto`.
+    pub format: String,
+}
+
 impl CameraConfig {
     pub fn size(&self) -> Size {
         Size { width: self.width, height: self.height }
@@ -63,6 +97,7 @@ impl Default for CameraConfig {
         CameraConfig {
             source: SourceChoice::Auto,
             device: "auto".into(),
+            preferred: Vec::new(),
             width: 640,
             height: 480,
             fps: 30,

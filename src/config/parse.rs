@@ -3,10 +3,12 @@
 //! Must never guess a value: a config with one mistake is no config. Input: the user's file, read as a whole and at
 //! most 1 MiB long.
 
+use super::board::Machine;
 use super::check::{FurtherRule, check};
-use super::keys::{Key, OVERLAY, Rule, SECTIONS, Section};
+use super::keys::{CONFIG, Key, OVERLAY, Plan, Rule};
 use super::{Config, OverlayConfig};
 use crate::error::{Error, ErrorKind, Result};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 use toml::Spanned;
@@ -18,10 +20,11 @@ const MAX_PROBLEMS_SHOWN: usize = 10;
 /// Longer values are cut where a message quotes them.
 const MAX_QUOTED_CHARS: usize = 60;
 
-/// Reads `file` (none: the defaults), then the `--set` arguments over it, and applies our own rules and the `further`
-/// ones. The message has one line per mistake.
+/// The defaults, over them the profile of the board this machine is, over that `file` (if any), over that the `--set`
+/// arguments; then our own rules and the `further` ones. The message has one line per mistake.
 pub fn load(file: Option<&Path>, sets: &[String], further: &[FurtherRule]) -> Result<Config> {
-    let Some(path) = file else { return parse_by("", "", sets, further) };
+    let machine = Machine::this();
+    let Some(path) = file else { return parse_by(&machine, "", "", sets, further) };
     let name = path.display().to_string();
     let refuse = |why: &str| Error::new(ErrorKind::BadConfig, format!("{name}: {why}"));
     let found = std::fs::metadata(path).map_err(|error| refuse("cannot read the config").because(error))?;
@@ -30,7 +33,7 @@ pub fn load(file: Option<&Path>, sets: &[String], further: &[FurtherRule]) -> Re
     }
     let bytes = std::fs::read(path).map_err(|error| refuse("cannot read the config").because(error))?;
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse_by(&name, text, sets, further),
+        Ok(text) => parse_by(&machine, &name, text, sets, further),
         Err(error) => {
             let line = line_of(&bytes, error.valid_up_to());
             Err(Error::new(ErrorKind::BadConfig, format!("{name}:{line}: this line is not UTF-8 text")))
@@ -38,22 +41,25 @@ pub fn load(file: Option<&Path>, sets: &[String], further: &[FurtherRule]) -> Re
     }
 }
 
-/// As `load`, with the text of the file given; `name` is how messages call it.
+/// As `load`, with the text of the file given, on a machine that is no known board; `name` is how messages call the text.
 pub fn parse(name: &str, text: &str, sets: &[String]) -> Result<Config> {
-    parse_by(name, text, sets, &[])
+    parse_on(&Machine::unknown(), name, text, sets)
 }
 
-fn parse_by(name: &str, text: &str, sets: &[String], further: &[FurtherRule]) -> Result<Config> {
+pub fn parse_on(machine: &Machine, name: &str, text: &str, sets: &[String]) -> Result<Config> {
+    parse_by(machine, name, text, sets, &[])
+}
+
+fn parse_by(machine: &Machine, name: &str, text: &str, sets: &[String], further: &[FurtherRule]) -> Result<Config> {
     let mut config = Config::default();
     let mut notes = Notes::default();
     let (root, mistakes) = DeTable::parse_recoverable(text);
+    config.profile = machine.profile(&wanted_board(root.get_ref(), sets))?;
+    config.profile.clone().lay_under(&mut config);
     if mistakes.is_empty() {
         Reader { source: Source::File { name, text }, notes: &mut notes }.root(root.get_ref(), &mut config);
     }
-    for mistake in &mistakes {
-        let at = mistake.span().map_or(text.len(), |span| span.start);
-        notes.add(at, format!("{name}:{}: {}", line_of(text.as_bytes(), at), mistake.message()));
-    }
+    notes.syntax(name, text, &mistakes);
     for (number, argument) in sets.iter().enumerate() {
         let source = Source::Argument { text: argument, order: text.len() + number };
         Reader { source, notes: &mut notes }.argument(argument, &mut config);
@@ -63,6 +69,31 @@ fn parse_by(name: &str, text: &str, sets: &[String], further: &[FurtherRule]) ->
         further.iter().for_each(|rule| rule.judge(&config, &mut notes));
     }
     notes.verdict().map(|()| config)
+}
+
+/// What `board` will be set to: its profile lies below all other settings, so it is looked at first.
+fn wanted_board(root: &DeTable, sets: &[String]) -> String {
+    let argument = sets.iter().rev().find_map(|set| {
+        let (key, value) = set.split_once('=')?;
+        (key.trim() == "board").then(|| value.trim().trim_matches('"').to_owned())
+    });
+    let in_file = || root.iter().find(|(key, _)| key.get_ref() == "board")?.1.get_ref().as_str().map(str::to_owned);
+    argument.or_else(in_file).unwrap_or_else(|| "auto".into())
+}
+
+/// Reads a file of another plan than the config, such as a board's profile.
+pub fn read<T: Default>(plan: &'static Plan<T>, name: &str, text: &str) -> Result<T> {
+    let mut made = T::default();
+    let mut notes = Notes::default();
+    let (root, mistakes) = DeTable::parse_recoverable(text);
+    if mistakes.is_empty() {
+        let mut reader = Reader { source: Source::File { name, text }, notes: &mut notes };
+        for (name, value) in root.get_ref() {
+            reader.entry(&mut made, plan, name, value);
+        }
+    }
+    notes.syntax(name, text, &mistakes);
+    notes.verdict().map(|()| made)
 }
 
 /// What was found while reading: mistakes, and where each key was set.
@@ -98,6 +129,13 @@ impl Notes {
         self.problems.push((order, problem));
     }
 
+    fn syntax(&mut self, name: &str, text: &str, mistakes: &[toml::de::Error]) {
+        for mistake in mistakes {
+            let at = mistake.span().map_or(text.len(), |span| span.start);
+            self.add(at, format!("{name}:{}: {}", line_of(text.as_bytes(), at), mistake.message()));
+        }
+    }
+
     fn verdict(mut self) -> Result<()> {
         if self.problems.is_empty() {
             return Ok(());
@@ -122,21 +160,30 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn root(&mut self, root: &DeTable, config: &mut Config) {
         for (name, value) in root {
-            let section = SECTIONS.iter().find(|section| section.name == name.get_ref());
-            match (section, value.get_ref()) {
-                (Some(section), DeValue::Table(table)) => {
-                    for (key, value) in table {
-                        self.key(config, section.keys, section.name, (key.get_ref(), key.span()), value);
-                    }
+            if name.get_ref() == "overlay" {
+                self.overlays(value, config);
+            } else {
+                self.entry(config, &CONFIG, name, value);
+            }
+        }
+    }
+
+    /// A section, or a key at the top.
+    fn entry<T>(&mut self, target: &mut T, plan: &'static Plan<T>, name: &Spanned<Cow<str>>, value: &Spanned<DeValue>) {
+        let section = plan.sections.iter().find(|section| section.name == name.get_ref());
+        match (section, value.get_ref()) {
+            (Some(section), DeValue::Table(table)) => {
+                for (key, value) in table {
+                    self.key(target, section.keys, (plan, section.name), (key.get_ref(), key.span()), value);
                 }
-                (Some(section), _) => {
-                    self.problem(&name.span(), &format!("{0} must be a section: [{0}]", section.name));
-                }
-                (None, _) if name.get_ref() == "overlay" => self.overlays(value, config),
-                (None, value) => {
-                    let what = unknown_section(name.get_ref(), value.is_table() || value.is_array());
-                    self.problem(&name.span(), &what);
-                }
+            }
+            (Some(section), _) => self.problem(&name.span(), &format!("{0} must be a section: [{0}]", section.name)),
+            (None, _) if plan.top.iter().any(|key| key.name == name.get_ref()) => {
+                self.key(target, plan.top, (plan, ""), (name.get_ref(), name.span()), value);
+            }
+            (None, value) => {
+                let what = unknown_section(plan, name.get_ref(), value.is_table() || value.is_array());
+                self.problem(&name.span(), &what);
             }
         }
     }
@@ -160,7 +207,7 @@ impl Reader<'_> {
             let mut made = OverlayConfig::default();
             for (key, value) in table {
                 let section = format!("overlay.{number}");
-                self.key(&mut made, OVERLAY, &section, (key.get_ref(), key.span()), value);
+                self.key(&mut made, OVERLAY, (&CONFIG, &section), (key.get_ref(), key.span()), value);
             }
             config.overlays.push(made);
         }
@@ -176,28 +223,36 @@ impl Reader<'_> {
         // what is no TOML value is meant as bare text
         let value = DeValue::parse(text).unwrap_or_else(|_| Spanned::new(0..0, DeValue::String(text.into())));
         let (name, key) = path.split_once('.').unwrap_or((path, ""));
-        match SECTIONS.iter().find(|section| section.name == name) {
+        match CONFIG.sections.iter().find(|section| section.name == name) {
+            _ if CONFIG.top.iter().any(|key| key.name == path) => {
+                self.key(config, CONFIG.top, (&CONFIG, ""), (path, nowhere), &value);
+            }
             _ if path == "overlay" => self.overlays(&value, config),
             _ if name == "overlay" => self.problem(&nowhere, "overlays are set as a whole: overlay=[{type=\"logo\"}]"),
-            Some(section) if !key.is_empty() => self.key(config, section.keys, name, (key, nowhere), &value),
+            Some(section) if !key.is_empty() => {
+                self.key(config, section.keys, (&CONFIG, name), (key, nowhere), &value);
+            }
             Some(_) => self.problem(&nowhere, &format!("expected {name}.key=value")),
-            None => self.problem(&nowhere, &unknown_section(name, !key.is_empty())),
+            None => self.problem(&nowhere, &unknown_section(&CONFIG, name, !key.is_empty())),
         }
     }
 
-    fn key<T>(
+    fn key<T, P>(
         &mut self,
         target: &mut T,
         keys: &'static [Key<T>],
-        section: &str,
+        (plan, section): (&Plan<P>, &str),
         (name, name_span): (&str, Range<usize>),
         value: &Spanned<DeValue>,
     ) {
         let Some(key) = keys.iter().find(|key| key.name == name) else {
             let names: Vec<&'static str> = keys.iter().map(|key| key.name).collect();
-            return self.problem(&name_span, &unknown_key(section, name, &names));
+            return self.problem(&name_span, &unknown_key(plan, section, name, &names));
         };
-        let shown = format!("{}.{name}", section.split('.').next().unwrap_or(section));
+        let shown = match section.split('.').next() {
+            None | Some("") => name.to_owned(),
+            Some(section) => format!("{section}.{name}"),
+        };
         let secret = matches!(key.rule, Rule::Secret { .. });
         let (order, lead) = (self.source.order(&value.span()), self.source.lead(&shown, &value.span(), secret));
         if let Err(why) = put(target, &key.rule, value.get_ref()) {
@@ -296,11 +351,15 @@ fn put<T>(target: &mut T, rule: &Rule<T>, value: &DeValue) -> Result<(), String>
                 set(target);
                 Ok(())
             }
-            None => {
-                let words: Vec<&'static str> = words.iter().map(|(word, _)| *word).collect();
-                Err(format!("must be one of {}{}", rule.allowed(), did_you_mean(text, &words)))
-            }
+            None => Err(format!("must be one of {}{}", rule.allowed(), did_you_mean(text, &rule.words()))),
         },
+        (Rule::Known { words, set }, DeValue::String(text)) => {
+            if !words().contains(&text.as_ref()) {
+                return Err(format!("must be one of {}{}", rule.allowed(), did_you_mean(text, &words())));
+            }
+            set(target, text);
+            Ok(())
+        }
         (Rule::Text { set, .. } | Rule::Secret { set, .. }, DeValue::String(text)) => {
             if set(target, text) {
                 Ok(())
@@ -322,32 +381,37 @@ fn put<T>(target: &mut T, rule: &Rule<T>, value: &DeValue) -> Result<(), String>
     }
 }
 
-fn unknown_key(section: &str, name: &str, names: &[&'static str]) -> String {
+fn unknown_key<P>(plan: &Plan<P>, section: &str, name: &str, names: &[&'static str]) -> String {
     let title = if section.starts_with("overlay.") { "[[overlay]]".into() } else { format!("[{section}]") };
     let hint = match did_you_mean(name, names) {
-        none if none.is_empty() => belongs_to(name),
+        none if none.is_empty() => belongs_to(plan, name),
         near => near,
     };
     format!("{title} unknown key {name:?}{hint}")
 }
 
 /// A name at the top level that is no section: a misspelt one, or a key that lost its section.
-fn unknown_section(name: &str, is_section: bool) -> String {
+fn unknown_section<P>(plan: &Plan<P>, name: &str, is_section: bool) -> String {
     if !is_section {
-        return format!("unknown key {name:?} outside a section{}", belongs_to(name));
+        let top: Vec<&'static str> = plan.top.iter().map(|key| key.name).collect();
+        let hint = match belongs_to(plan, name) {
+            none if none.is_empty() => did_you_mean(name, &top),
+            home => home,
+        };
+        return format!("unknown key {name:?} outside a section{hint}");
     }
-    let names: Vec<&'static str> = SECTIONS.iter().map(|section| section.name).chain(["overlay"]).collect();
+    let sections = plan.sections.iter().map(|section| section.name);
+    let names: Vec<&'static str> = sections.chain(plan.lists.iter().copied()).collect();
     let hint = match nearest(name, &names) {
-        Some("overlay") => "; did you mean [[overlay]]?".into(),
+        Some(list) if plan.lists.contains(&list) => format!("; did you mean [[{list}]]?"),
         Some(near) => format!("; did you mean [{near}]?"),
         None => format!("; the sections are {}", names.join(", ")),
     };
     format!("unknown section [{}]{hint}", quoted(name).escape_debug())
 }
 
-fn belongs_to(name: &str) -> String {
-    let has_it = |section: &&Section| section.keys.iter().any(|key| key.name == name);
-    match SECTIONS.iter().find(has_it) {
+fn belongs_to<P>(plan: &Plan<P>, name: &str) -> String {
+    match plan.sections.iter().find(|section| section.keys.iter().any(|key| key.name == name)) {
         Some(section) => format!("; it belongs under [{}]", section.name),
         None => String::new(),
     }

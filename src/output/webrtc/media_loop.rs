@@ -40,6 +40,8 @@ pub const MEDIA_QUEUE: usize = 1024;
 const VIEWER_BOUND: Bound = Bound { items: 16, bytes: 2 << 20 };
 /// Datagrams the socket did not take yet. Above it no viewer is given more.
 const BACKLOG_DATAGRAMS: usize = 512;
+/// The longest sleep, while there are no viewers.
+const IDLE_WAIT: Duration = Duration::from_secs(5);
 const STATS_EVERY: Duration = Duration::from_millis(250);
 const TELEMETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -53,8 +55,8 @@ pub struct LoopCounters {
     pub datagrams_sent: AtomicU64,
     pub send_calls: AtomicU64,
     pub send_refused: AtomicU64,
-    /// Turns of the loop: the sign of life for a watchdog.
-    pub turns: AtomicU64,
+    /// When the loop last turned, in microseconds: the sign of life for a watchdog. At most `IDLE_WAIT` old.
+    pub last_turn: AtomicU64,
 }
 
 pub struct MediaLoop {
@@ -113,7 +115,7 @@ impl MediaLoop {
     fn turn(&self, work: &mut Work, receiver: &mut Receiver, sender: &mut Sender) -> bool {
         self.follow_demand(work);
         let readable = self.wait(work);
-        self.counters.turns.fetch_add(1, Ordering::Relaxed);
+        self.counters.last_turn.store(self.clock.now().0, Ordering::Relaxed);
         if !self.take_messages(work) {
             return false;
         }
@@ -148,7 +150,7 @@ impl MediaLoop {
         let now = self.clock.instant();
         let timers = work.seated.iter().map(|entry| entry.due).min();
         // without viewers nothing is due until a message comes
-        let due = timers.map_or(now + Duration::from_secs(5), |t| t.min(work.next_stats).min(work.next_telemetry));
+        let due = timers.map_or(now + IDLE_WAIT, |t| t.min(work.next_stats).min(work.next_telemetry));
         let span = due.saturating_duration_since(now);
         let limit = Timespec { tv_sec: span.as_secs() as _, tv_nsec: span.subsec_nanos() as _ };
         let mut interest = PollFlags::IN;

@@ -23,6 +23,7 @@ use crate::config::WebRtcConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{Answer, Offer, OfferError, ViewerDoor, ViewerId, ViewerStats};
 use crate::stream::{Stream, Wake};
+use crate::units::Micros;
 use entry::{Places, SharedRoutes, Waker};
 use lobby::{LOBBY_QUEUE, Lobby, ToLobby};
 use media_loop::{LoopCounters, MEDIA_QUEUE, MediaLoop, ToMedia};
@@ -77,7 +78,7 @@ impl WebRtc {
         let routes = SharedRoutes::default();
         let lobby_stats = Arc::new(Mutex::new(Vec::new()));
         let media_stats = Arc::new(Mutex::new(Vec::new()));
-        let counters = Arc::new(LoopCounters::default());
+        let counters = Arc::new(LoopCounters { last_turn: AtomicU64::new(clock.now().0), ..LoopCounters::default() });
         let lobby_loop = Lobby {
             clock: clock.clone(),
             common: common(config)?,
@@ -125,6 +126,11 @@ impl WebRtc {
 
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// When the media loop last showed a sign of life; without viewers it sleeps for up to 5 s.
+    pub fn last_turn(&self) -> Micros {
+        Micros(self.counters.last_turn.load(Ordering::Relaxed))
     }
 
     pub fn counters(&self) -> SocketCounters {

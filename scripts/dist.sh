@@ -1,0 +1,106 @@
+#!/bin/bash
+# dist.sh TARGET
+# Makes what people download: dist/rtcam-VERSION-TARGET.tar.gz and .sha256, and a .deb of the same. Builds first (scripts/cross).
+# Fails when the program needs more than glibc 2.28 or other libraries than glibc's, or is larger than 8 MB on armv7.
+# The tarball is the same for the same sources: sorted names, one time stamp, no owner.
+# TARGET: armv7 | aarch64 | x86_64 (or the Rust triple)
+# env: PROFILE (board), RTCAM_BUILT (a program that is built already: nothing is built), DIST (folder, dist), SOURCE_DATE_EPOCH
+. "$(dirname "$0")/cross/lib.sh"
+target_vars "${1:?TARGET}"
+cd "$ROOT"
+PROFILE=${PROFILE:-board}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+name=rtcam-$version-$TARGET
+mkdir -p "${DIST:=dist}"; DIST=$(cd "$DIST" && pwd)
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)}
+
+program=${RTCAM_BUILT:-}
+if [ -z "$program" ]; then
+  PROFILE=$PROFILE "$HERE/build.sh" "$TARGET" >&2
+  program=$W/target-${TARGET%%-*}/$TARGET/$PROFILE/rtcam
+fi
+
+# the gates, read from the file itself: they hold for a program built elsewhere as well
+fail() { die "FAIL: $program: $*"; }
+readelf -h "$program" > /dev/null 2>&1 || fail "is no program"
+machine=$(readelf -h "$program" | sed -n 's/^ *Machine: *//p')
+case $TARGET:$machine in armv7*:ARM|aarch64*:AArch64|x86_64*:*X86-64) ;; *) fail "is for $machine, not for $TARGET";; esac
+needed=$(readelf -W -d "$program" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+foreign=$(grep -Ev '^(libc|libm|libpthread|libdl|librt|libresolv|libutil|ld-linux[a-z0-9-]*)\.so' <<< "$needed" || true)
+[ -z "$foreign" ] || fail "needs $foreign; only glibc's own libraries are on every board"
+newest=$(readelf -W -V "$program" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1 || true)
+[ "$(printf '%s\n' "GLIBC_$GLIBC_FLOOR" "$newest" | sort -V | tail -1)" = "GLIBC_$GLIBC_FLOOR" ] || fail "needs $newest, the floor is $GLIBC_FLOOR"
+size=$(stat -c %s "$program")
+case $TARGET in armv7*) [ "$size" -le $((8 * 1024 * 1024)) ] || fail "$size bytes, at most 8 MiB are allowed";; esac
+
+stage=$(mktemp -d "$W/dist.XXXXXX"); trap 'rm -rf "$stage"' EXIT
+tree=$stage/$name; mkdir -p "$tree"
+install -m 755 "$program" "$tree/rtcam"
+install -m 755 install.sh "$tree/install.sh"
+install -m 644 rtcam.example.toml README.md README.zh-CN.md CHANGELOG.md LICENSE LICENSE-MIT LICENSE-APACHE "$tree/"
+mkdir "$tree/boards" "$tree/systemd"
+install -m 644 boards/*.toml "$tree/boards/"
+install -m 644 systemd/* "$tree/systemd/"
+chmod 755 "$tree/systemd/S99rtcam"
+scripts/third-party.py "$TARGET" "$W/opencv/$TARGET/share/licenses" "$W/src/zlib" > "$tree/THIRD-PARTY.txt"
+
+tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -C "$stage" -cf - "$name" | gzip -9n > "$DIST/$name.tar.gz.new"
+mv "$DIST/$name.tar.gz.new" "$DIST/$name.tar.gz"
+(cd "$DIST" && sha256sum "$name.tar.gz" > "$name.tar.gz.sha256")
+
+# The same as a .deb, by dpkg-deb. It has the same paths below /usr instead of /usr/local, where packages must not write.
+deb=$stage/deb; mkdir -p "$deb/DEBIAN"
+put() { install -D -m "$1" "$2" "$deb/$3"; }
+put 755 "$program" usr/bin/rtcam
+put 640 rtcam.example.toml etc/rtcam/rtcam.toml
+put 644 systemd/60-rtcam.rules usr/lib/udev/rules.d/60-rtcam.rules
+put 644 systemd/rtcam.sysusers usr/lib/sysusers.d/rtcam.conf
+put 644 systemd/rtcam.tmpfiles usr/lib/tmpfiles.d/rtcam.conf
+put 644 systemd/rtcam.service usr/lib/systemd/system/rtcam.service
+sed -i 's,/usr/local/,/usr/,' "$deb/usr/lib/systemd/system/rtcam.service"
+put 644 rtcam.example.toml usr/share/doc/rtcam/rtcam.example.toml
+put 644 "$tree/THIRD-PARTY.txt" usr/share/doc/rtcam/THIRD-PARTY.txt
+for file in README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE; do put 644 $file usr/share/doc/rtcam/$file; done
+install -m 644 LICENSE "$deb/usr/share/doc/rtcam/copyright"
+for file in boards/*.toml; do put 644 "$file" "usr/share/doc/rtcam/$file"; done
+echo /etc/rtcam/rtcam.toml > "$deb/DEBIAN/conffiles"
+cat > "$deb/DEBIAN/control" << END
+Package: rtcam
+Version: $version
+Architecture: $DEB
+Maintainer: The rtcam makers <rtcam@localhost>
+Section: video
+Priority: optional
+Installed-Size: $(du -sk "$deb/usr" | cut -f1)
+Depends: libc6 (>= $GLIBC_FLOOR)
+Description: camera to browser on small boards
+ Captures V4L2 video, lays a logo and text over it, encodes H.264 once and
+ sends it to every browser over WebRTC, with its own page.
+END
+cat > "$deb/DEBIAN/postinst" << 'END'
+#!/bin/sh
+set -e
+[ "$1" = configure ] || exit 0
+if command -v systemd-sysusers > /dev/null; then systemd-sysusers rtcam.conf || true; fi
+if command -v systemd-tmpfiles > /dev/null; then systemd-tmpfiles --create rtcam.conf || true; fi
+if [ -d /run/systemd/system ]; then
+  udevadm control --reload 2> /dev/null || true
+  udevadm trigger --subsystem-match=video4linux 2> /dev/null || true
+  systemctl daemon-reload
+  systemctl enable rtcam.service > /dev/null 2>&1 || true
+  systemctl restart rtcam.service || true
+fi
+END
+cat > "$deb/DEBIAN/prerm" << 'END'
+#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then systemctl disable --now rtcam.service > /dev/null 2>&1 || true; fi
+END
+chmod 755 "$deb/DEBIAN/postinst" "$deb/DEBIAN/prerm"
+if command -v dpkg-deb > /dev/null; then
+  SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH dpkg-deb -Zxz --root-owner-group --build "$deb" "$DIST/rtcam_${version}_$DEB.deb" > /dev/null
+else say "no dpkg-deb: no .deb was made"; fi
+
+echo "$DIST/$name.tar.gz"
+echo "  program $size bytes, tarball $(stat -c %s "$DIST/$name.tar.gz") bytes; glibc ${newest:-none}; NEEDED $(echo $needed)"
+if [ -f "$DIST/rtcam_${version}_$DEB.deb" ]; then echo "$DIST/rtcam_${version}_$DEB.deb"; fi

@@ -1,0 +1,92 @@
+//! Looks at the machine for `rtcam doctor`: facts for `crate::doctor` to judge.
+//!
+//! Must never change anything: ports are bound for a moment, encoders opened and closed, cameras asked and closed.
+
+use crate::capture;
+use crate::cli::bench;
+use crate::clock::{Clock, WallMicros};
+use crate::config::{CameraConfig, Config, SourceChoice};
+use crate::doctor::cpu::SrtpCost;
+use crate::doctor::{camera, encoder, network};
+use crate::encode::ENCODERS;
+use crate::media::frame::{Colour, Layout, Matrix, PictureFormat, Range};
+use crate::units::FrameRate;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// The whole file, or nothing.
+pub fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+pub fn mode(path: &Path) -> Option<u32> {
+    std::fs::metadata(path).ok().map(|found| found.permissions().mode() & 0o777)
+}
+
+pub fn wall() -> WallMicros {
+    Clock::system().wall()
+}
+
+/// Takes a tenth of a second.
+pub fn srtp_cost() -> Option<SrtpCost> {
+    let (cm_us, gcm_us) = bench::srtp_cost(Duration::from_millis(100)).ok()?;
+    Some(SrtpCost { cm_us, gcm_us })
+}
+
+/// The names of all processes but this one.
+pub struct Processes {
+    pub others: Vec<String>,
+}
+
+pub fn processes() -> Processes {
+    let own = std::process::id();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let names = pids.filter(|pid| *pid != own).map(|pid| read(&format!("/proc/{pid}/comm")).trim().to_owned());
+    Processes { others: names.filter(|name| !name.is_empty()).collect() }
+}
+
+pub fn cameras(config: &CameraConfig) -> camera::Facts {
+    if matches!(config.source, SourceChoice::Pattern | SourceChoice::File) {
+        return camera::Facts { source: config.source, nodes: Vec::new(), chosen: Err(String::new()) };
+    }
+    let chosen = capture::chosen_camera(config).map_err(|fault| fault.to_string());
+    // whoever names a device waits for it instead of showing the pattern
+    let source = capture::resolve(config);
+    let source = if source == SourceChoice::Pattern { SourceChoice::Auto } else { source };
+    camera::Facts { source, nodes: capture::survey_cameras(), chosen }
+}
+
+pub fn encoders(config: &Config) -> encoder::Facts<'_> {
+    let colour = Colour { matrix: Matrix::Bt601, range: Range::Limited };
+    let format = PictureFormat::packed(Layout::Nv12, config.camera.size(), colour);
+    let rate = FrameRate::per_second(config.camera.fps);
+    let attempt = |kind: &crate::encode::EncoderKind| {
+        let why = (kind.open)(&config.encoder, &format, rate).err().map(|error| error.to_string());
+        (kind.name, why)
+    };
+    let devices = config.profile.encoder.devices.iter().filter(|path| Path::new(path).exists()).cloned().collect();
+    encoder::Facts {
+        profile: &config.profile,
+        architecture: std::env::consts::ARCH,
+        size: config.camera.size(),
+        bitrate: config.encoder.bitrate_kbps,
+        wanted: &config.encoder.backend,
+        backends: ENCODERS.iter().map(attempt).collect(),
+        devices,
+    }
+}
+
+pub fn network(config: &Config, runs_already: bool) -> network::Facts {
+    let listen = config.http.listen;
+    let udp = SocketAddr::new(listen.ip(), config.webrtc.udp_port);
+    network::Facts {
+        listen,
+        http: TcpListener::bind(listen).map(drop).map_err(|error| error.kind()),
+        udp,
+        media: UdpSocket::bind(udp).map(drop).map_err(|error| error.kind()),
+        runs_already,
+    }
+}

@@ -1,0 +1,218 @@
+//! Every key of a board's profile (`boards/NAME.toml`): its form, and where its value goes. One row per key.
+//!
+//! As `keys.rs` for the config. Must never hold a board's facts: those are in the files.
+
+use super::board::Profile;
+use super::keys::{Key, Plan, Rule, Section, text, whole};
+
+pub static PROFILE: Plan<Profile> = Plan { top: TOP, sections: SECTIONS, lists: &[] };
+
+type Row = Key<Profile>;
+
+static TOP: &[Row] = &[text("title", "the board's name for people", |p, v| put(&mut p.title, v))];
+
+static SECTIONS: &[Section<Profile>] = &[
+    Section { name: "match", keys: MATCH },
+    Section { name: "build", keys: BUILD },
+    Section { name: "capture", keys: CAPTURE },
+    Section { name: "encoder", keys: ENCODER },
+    Section { name: "overlay", keys: OVERLAY },
+    Section { name: "network", keys: NETWORK },
+    Section { name: "startup", keys: STARTUP },
+    Section { name: "permissions", keys: PERMISSIONS },
+    Section { name: "status", keys: STATUS },
+];
+
+const fn texts(
+    name: &'static str,
+    form: &'static str,
+    clear: fn(&mut Profile),
+    add: fn(&mut Profile, &str) -> bool,
+) -> Row {
+    Key { name, rule: Rule::Texts { form, clear, add } }
+}
+
+static MATCH: &[Row] = &[
+    texts(
+        "compatible",
+        "strings as in the device tree",
+        |p| p.matching.compatible.clear(),
+        |p, v| {
+            p.matching.compatible.push(v.into());
+            v.contains(',')
+        },
+    ),
+    texts(
+        "architecture",
+        r#""arm", "aarch64", "x86_64" or "x86""#,
+        |p| p.matching.architecture.clear(),
+        |p, v| {
+            p.matching.architecture.push(v.into());
+            ["arm", "aarch64", "x86_64", "x86"].contains(&v)
+        },
+    ),
+    whole("ram_mib", 64, 65_536, |p, v| p.matching.ram_mib = v as u32),
+];
+
+static BUILD: &[Row] = &[
+    text("target", "a Rust target", |p, v| put(&mut p.build.target, v)),
+    text("glibc", r#"a version such as "2.28""#, |p, v| put(&mut p.build.glibc, v)),
+];
+
+static CAPTURE: &[Row] = &[
+    texts(
+        "devices",
+        r#""name:..." or "usb:vvvv:pppp", never a number"#,
+        |p| p.capture.devices.clear(),
+        |p, v| {
+            p.capture.devices.push(v.into());
+            v.starts_with("name:") || v.starts_with("usb:")
+        },
+    ),
+    text("api", r#""single", "multi" or "any""#, |p, v| one_of(&mut p.capture.api, v, &["single", "multi", "any"])),
+    text("fourcc", r#""auto" or a V4L2 FourCC"#, |p, v| put(&mut p.capture.fourcc, v) && (v == "auto" || v.len() == 4)),
+    whole("width", 16, 4096, |p, v| p.capture.width = Some(v as u32)),
+    whole("height", 16, 4096, |p, v| p.capture.height = Some(v as u32)),
+    whole("fps", 1, 240, |p, v| p.capture.fps = Some(v as u32)),
+    text("fps_from", r#""driver" or "sensor""#, |p, v| one_of(&mut p.capture.fps_from, v, &["driver", "sensor"])),
+    whole("buffers", 2, 32, |p, v| p.capture.buffers = v as u32),
+    text("matrix", r#""bt601", "bt709" or "driver""#, |p, v| {
+        one_of(&mut p.capture.matrix, v, &["bt601", "bt709", "driver"])
+    }),
+    text("range", r#""full", "limited" or "driver""#, |p, v| {
+        one_of(&mut p.capture.range, v, &["full", "limited", "driver"])
+    }),
+    text("memory", r#""mmap" or "dmabuf""#, |p, v| one_of(&mut p.capture.memory, v, &["mmap", "dmabuf"])),
+];
+
+static ENCODER: &[Row] = &[
+    texts(
+        "backends",
+        "names of encoders, best first",
+        |p| p.encoder.backends.clear(),
+        |p, v| {
+            p.encoder.backends.push(v.into());
+            ["mpp", "v4l2_m2m", "openh264"].contains(&v)
+        },
+    ),
+    texts(
+        "libraries",
+        "file names or paths of shared libraries",
+        |p| p.encoder.libraries.clear(),
+        |p, v| {
+            p.encoder.libraries.push(v.into());
+            v.contains(".so")
+        },
+    ),
+    texts(
+        "devices",
+        "paths below /dev",
+        |p| p.encoder.devices.clear(),
+        |p, v| {
+            p.encoder.devices.push(v.into());
+            v.starts_with("/dev/")
+        },
+    ),
+    whole("stride", 1, 256, |p, v| p.encoder.stride = v as u32),
+    text("plane_height", r#""frame" or "rounded""#, |p, v| {
+        one_of(&mut p.encoder.plane_height, v, &["frame", "rounded"])
+    }),
+    text("profile", r#""constrained-baseline""#, |p, v| one_of(&mut p.encoder.profile, v, &["constrained-baseline"])),
+    text("level", r#"a level such as "3.1""#, |p, v| {
+        one_of(&mut p.encoder.level, v, &["3.0", "3.1", "3.2", "4.0", "4.1", "4.2", "5.1"])
+    }),
+    whole("bitrate_kbps", 100, 40_000, |p, v| p.encoder.bitrate_kbps = Some(v as u32)),
+    whole("bitrate_min_kbps", 100, 40_000, |p, v| p.encoder.bitrate_min_kbps = v as u32),
+    whole("bitrate_max_kbps", 100, 40_000, |p, v| p.encoder.bitrate_max_kbps = v as u32),
+    whole("key_interval_s", 1, 3600, |p, v| p.encoder.key_interval_s = Some(v as u32)),
+];
+
+static OVERLAY: &[Row] = &[
+    text("method", r#""cpu-roi" or "encoder-osd""#, |p, v| {
+        one_of(&mut p.overlay.method, v, &["cpu-roi", "encoder-osd"])
+    }),
+    whole("alignment", 1, 64, |p, v| p.overlay.alignment = v as u32),
+];
+
+static NETWORK: &[Row] = &[
+    whole("max_viewers", 1, 256, |p, v| p.network.max_viewers = Some(v as u32)),
+    texts(
+        "srtp",
+        r#""AES_CM_128_HMAC_SHA1_80" and "AEAD_AES_128_GCM" in the order wanted"#,
+        |p| p.network.srtp.clear(),
+        |p, v| {
+            p.network.srtp.push(v.into());
+            ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM"].contains(&v)
+        },
+    ),
+    whole("wmem_max", 65_536, 67_108_864, |p, v| p.network.wmem_max = v as u32),
+];
+
+static STARTUP: &[Row] = &[
+    texts(
+        "three_a",
+        "names of processes",
+        |p| p.startup.three_a.clear(),
+        |p, v| {
+            p.startup.three_a.push(v.into());
+            is_process(v)
+        },
+    ),
+    texts(
+        "vendor_apps",
+        "names of processes",
+        |p| p.startup.vendor_apps.clear(),
+        |p, v| {
+            p.startup.vendor_apps.push(v.into());
+            is_process(v)
+        },
+    ),
+    text("vendor_stop", "a path", |p, v| put(&mut p.startup.vendor_stop, v) && v.starts_with('/')),
+];
+
+static PERMISSIONS: &[Row] = &[
+    texts(
+        "udev",
+        "lines of systemd/60-rtcam.rules",
+        |p| p.permissions.udev.clear(),
+        |p, v| {
+            p.permissions.udev.push(v.into());
+            v.contains("GROUP=")
+        },
+    ),
+    texts(
+        "devices",
+        "as in DeviceAllow=",
+        |p| p.permissions.devices.clear(),
+        |p, v| {
+            p.permissions.devices.push(v.into());
+            v.starts_with("char-") || v.starts_with("/dev/")
+        },
+    ),
+];
+
+static STATUS: &[Row] = &[
+    text("verified_on_hardware", r#""no", or the date somebody ran it: "2026-05-31""#, |p, v| {
+        put(&mut p.status.verified_on_hardware, v) && (v == "no" || is_date(v))
+    }),
+    text("notes", "what is assumed, not seen", |p, v| put(&mut p.status.notes, v)),
+];
+
+fn put(place: &mut String, value: &str) -> bool {
+    *place = value.into();
+    true
+}
+
+fn one_of(place: &mut String, value: &str, words: &[&str]) -> bool {
+    put(place, value) && words.contains(&value)
+}
+
+/// The kernel cuts the names of processes to 15 bytes.
+fn is_process(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 15 && !name.contains('/')
+}
+
+fn is_date(value: &str) -> bool {
+    let shape = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    value.len() == 10 && value.bytes().enumerate().all(shape)
+}

@@ -1,0 +1,124 @@
+//! Which encoders really open, and whether the one that will be taken can keep up.
+//!
+//! Pure. Input: one attempt to open each backend for the configured picture.
+
+use super::Finding;
+use crate::config::board::Profile;
+use crate::units::{KbitPerSec, Size};
+
+const GROUP: &str = "encoder";
+const SOFTWARE: &str = "openh264";
+/// What small ARM processors encode in software at a usable rate.
+const SMALL: Size = Size { width: 640, height: 480 };
+
+pub struct Facts<'a> {
+    pub profile: &'a Profile,
+    /// As in `std::env::consts::ARCH`.
+    pub architecture: &'static str,
+    pub size: Size,
+    pub bitrate: KbitPerSec,
+    /// `auto` or a name.
+    pub wanted: &'a str,
+    /// Each backend of this build in its order, with the reason where it does not open.
+    pub backends: Vec<(&'static str, Option<String>)>,
+    /// Of those the profile names, the device nodes that are there.
+    pub devices: Vec<String>,
+}
+
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let taken = facts.backends.iter().find(|(name, why)| why.is_none() && [*name, "auto"].contains(&facts.wanted));
+    let mut findings: Vec<Finding> = facts.backends.iter().map(|backend| judge_backend(facts, backend)).collect();
+    match taken {
+        None => findings.push(Finding::bad(
+            GROUP,
+            format!("no encoder opens for {} (encoder.backend = {:?})", facts.size, facts.wanted),
+            "set encoder.backend = \"auto\", and a size that is even and at least 16x16",
+        )),
+        Some((name, _)) => findings.extend(judge_taken(facts, name)),
+    }
+    findings
+}
+
+fn judge_backend(facts: &Facts, (name, why): &(&'static str, Option<String>)) -> Finding {
+    match why {
+        None => Finding::ok(GROUP, format!("{name} opens for {}", facts.size)),
+        // the profile says that this board should have it
+        Some(why) if facts.profile.encoder.backends.iter().any(|known| known == name) => {
+            let there = match facts.devices.as_slice() {
+                [] => "none of its device nodes is there".into(),
+                devices => format!("of its device nodes there are {}", devices.join(", ")),
+            };
+            let advice =
+                "install the vendor's encoder library, and see that rtcam's user may use the nodes (group video)";
+            Finding::warn(GROUP, format!("{name} does not open: {why}; {there}"), advice)
+        }
+        Some(why) => Finding::ok(GROUP, format!("{name} is not for this machine: {why}")),
+    }
+}
+
+fn judge_taken(facts: &Facts, name: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let is_big = facts.size.width * facts.size.height > SMALL.width * SMALL.height;
+    if name == SOFTWARE && is_big && ["arm", "aarch64"].contains(&facts.architecture) {
+        findings.push(Finding::warn(
+            GROUP,
+            format!("{} in software is much for an ARM processor: fewer pictures a second than asked for", facts.size),
+            format!(
+                "set camera.width = {} and camera.height = {}, or make the hardware encoder work",
+                SMALL.width, SMALL.height
+            ),
+        ));
+    }
+    let encoder = &facts.profile.encoder;
+    if name != SOFTWARE && !encoder.allows(facts.bitrate) {
+        findings.push(Finding::warn(
+            GROUP,
+            format!("{} is outside of what this board's encoder is known to take", facts.bitrate),
+            format!("set encoder.bitrate_kbps to {}..={}", encoder.bitrate_min_kbps, encoder.bitrate_max_kbps),
+        ));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::board::BOARDS;
+    use crate::doctor::{Level, can_stream};
+
+    fn judged(wanted: &str, architecture: &'static str, size: (u32, u32), mpp: Option<&str>) -> Vec<Finding> {
+        let profile = BOARDS[0].profile().expect("rv1126");
+        let backends = vec![("mpp", mpp.map(str::to_owned)), ("openh264", None)];
+        let size = Size { width: size.0, height: size.1 };
+        let bitrate = KbitPerSec(2500);
+        judge(&Facts { profile: &profile, architecture, size, bitrate, wanted, backends, devices: vec![] })
+    }
+
+    fn worst(findings: &[Finding]) -> Level {
+        findings.iter().map(|finding| finding.level).max().expect("there is always one")
+    }
+
+    #[test]
+    fn a_hardware_encoder_that_does_not_open_is_told_and_software_streams() {
+        let findings = judged("auto", "arm", (640, 480), Some("no library"));
+        assert_eq!(worst(&findings), Level::Warn);
+        assert!(findings[0].what.contains("mpp does not open: no library"), "{findings:?}");
+        assert_eq!(worst(&judged("auto", "arm", (640, 480), None)), Level::Ok);
+    }
+
+    #[test]
+    fn software_at_720p_is_too_much_for_a_small_arm_but_not_for_a_pc() {
+        let much = |architecture| {
+            let findings = judged("auto", architecture, (1280, 720), Some("no library"));
+            findings.iter().any(|finding| finding.what.contains("is much for"))
+        };
+        assert!(much("arm") && much("aarch64") && !much("x86_64"));
+    }
+
+    #[test]
+    fn a_named_backend_that_does_not_open_is_bad() {
+        let findings = judged("mpp", "arm", (640, 480), Some("no library"));
+        assert!(!can_stream(&findings), "{findings:?}");
+        assert!(can_stream(&judged("mpp", "arm", (640, 480), None)));
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether the two ports are free, and who can reach them.
+//!
+//! Pure. Input: the outcome of binding each of them for a moment.
+
+use super::Finding;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+const GROUP: &str = "network";
+
+pub struct Facts {
+    pub listen: SocketAddr,
+    pub http: Result<(), ErrorKind>,
+    pub udp: SocketAddr,
+    pub media: Result<(), ErrorKind>,
+    /// Another rtcam runs on this machine.
+    pub runs_already: bool,
+}
+
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut findings = vec![
+        judge_port(facts, &format!("TCP {} (page)", facts.listen), facts.http, "http.listen"),
+        judge_port(facts, &format!("UDP {} (video)", facts.udp), facts.media, "webrtc.udp_port"),
+    ];
+    if facts.listen.ip().to_canonical().is_loopback() {
+        findings.push(Finding::warn(
+            GROUP,
+            "only this machine can watch",
+            "run `rtcam password`, put its line under [auth], and set http.listen = \"0.0.0.0:8080\"",
+        ));
+    }
+    findings
+}
+
+fn judge_port(facts: &Facts, port: &str, outcome: Result<(), ErrorKind>, key: &str) -> Finding {
+    match outcome {
+        Ok(()) => Finding::ok(GROUP, format!("{port} is free")),
+        Err(ErrorKind::AddrInUse) if facts.runs_already => {
+            Finding::ok(GROUP, format!("{port} is taken, and an rtcam runs already"))
+        }
+        Err(ErrorKind::AddrInUse) => {
+            Finding::bad(GROUP, format!("{port} is taken by another program"), format!("stop it, or set another {key}"))
+        }
+        Err(ErrorKind::AddrNotAvailable) => {
+            let advice = format!("set {key} to an address of this machine, or \"0.0.0.0:8080\" for all");
+            Finding::bad(GROUP, format!("{port}: this machine has no such address"), advice)
+        }
+        Err(ErrorKind::PermissionDenied) => {
+            Finding::bad(GROUP, format!("{port}: ports below 1024 need a permission"), format!("set another {key}"))
+        }
+        Err(other) => Finding::bad(GROUP, format!("{port} cannot be opened: {other}"), format!("set another {key}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    fn levels(listen: &str, http: Result<(), ErrorKind>, runs_already: bool) -> Vec<Level> {
+        let listen: SocketAddr = listen.parse().expect("an address");
+        let facts = Facts { listen, http, udp: SocketAddr::new(listen.ip(), 8189), media: Ok(()), runs_already };
+        judge(&facts).iter().map(|finding| finding.level).collect()
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_had_is_bad_unless_rtcam_has_it() {
+        let everywhere = "0.0.0.0:8080";
+        assert_eq!(levels(everywhere, Ok(()), false), [Level::Ok, Level::Ok]);
+        assert_eq!(levels(everywhere, Err(ErrorKind::AddrInUse), false), [Level::Bad, Level::Ok]);
+        assert_eq!(levels(everywhere, Err(ErrorKind::AddrInUse), true), [Level::Ok, Level::Ok]);
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::AddrNotAvailable, ErrorKind::Other] {
+            assert_eq!(levels(everywhere, Err(kind), true), [Level::Bad, Level::Ok], "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn listening_on_this_machine_only_is_worth_a_word() {
+        assert_eq!(levels("127.0.0.1:8080", Ok(()), false).last(), Some(&Level::Warn));
+        assert_eq!(levels("[::1]:8080", Ok(()), false).last(), Some(&Level::Warn));
+    }
+}

@@ -1,0 +1,133 @@
+//! scripts/dist.sh with a program that is built already: what is in the tarball, that it installs, and its gates.
+
+#![allow(clippy::disallowed_methods)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The short name of this machine's target, as dist.sh takes it.
+const TARGET: &str = std::env::consts::ARCH;
+
+struct Workshop {
+    folder: tempfile::TempDir,
+}
+
+impl Workshop {
+    fn new() -> Workshop {
+        Workshop { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A program that does nothing.
+    fn compile(&self, options: &[&str]) -> PathBuf {
+        let source = self.path("nothing.c");
+        fs::write(&source, "int main(void) { return 0; }\n").expect("writable");
+        let program = self.path("nothing");
+        let done = Command::new("cc").arg("-o").arg(&program).arg(&source).args(options).output().expect("a compiler");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        program
+    }
+
+    fn dist(&self, program: &Path, target: &str) -> Output {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dist.sh");
+        let mut command = Command::new(script);
+        command.arg(target).env("RTCAM_BUILT", program).env("RTCAM_CACHE", self.path("cache"));
+        command.env("DIST", self.path("dist")).output().expect("bash")
+    }
+
+    fn refusal(&self, program: &Path, target: &str) -> String {
+        let done = self.dist(program, target);
+        assert!(!done.status.success(), "it must not be shipped");
+        assert!(!self.path("dist").read_dir().is_ok_and(|mut files| files.next().is_some()), "nothing is left there");
+        String::from_utf8_lossy(&done.stderr).into_owned()
+    }
+}
+
+fn run(command: &mut Command) -> String {
+    let done = command.output().expect("it starts");
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+#[test]
+fn the_tarball_has_everything_and_installs() {
+    let shop = Workshop::new();
+    // static: needs no library and no glibc at all
+    let program = shop.compile(&["-static"]);
+    let done = shop.dist(&program, TARGET);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let name = format!("rtcam-{}-{TARGET}-unknown-linux-gnu", env!("CARGO_PKG_VERSION"));
+    run(Command::new("sha256sum").args(["-c", &format!("{name}.tar.gz.sha256")]).current_dir(shop.path("dist")));
+    run(Command::new("tar")
+        .arg("-xzf")
+        .arg(shop.path("dist").join(format!("{name}.tar.gz")))
+        .current_dir(&shop.folder));
+    let tree = shop.path(&name);
+    for file in [
+        "rtcam",
+        "install.sh",
+        "rtcam.example.toml",
+        "LICENSE-MIT",
+        "boards/rv1126.toml",
+        "systemd/S99rtcam",
+        "systemd/rtcam.service",
+    ] {
+        assert!(tree.join(file).is_file(), "{file}");
+    }
+    let notices = fs::read_to_string(tree.join("THIRD-PARTY.txt")).expect("it is there");
+    for part in ["\nOpenH264 ", "\nring 0.", "\ntokio 1.", "Copyright (c) 2013, Cisco Systems"] {
+        assert!(notices.contains(part), "{part}");
+    }
+    assert!(!notices.contains("\ntempfile "), "what only tests use is not shipped");
+    let root = shop.path("root");
+    fs::create_dir_all(root.join("etc/init.d")).expect("writable");
+    run(Command::new(tree.join("install.sh")).arg("--root").arg(&root));
+    assert_eq!(fs::read(root.join("usr/local/bin/rtcam")).ok(), fs::read(&program).ok());
+}
+
+#[test]
+fn the_tarball_is_the_same_every_time() {
+    let shop = Workshop::new();
+    let program = shop.compile(&["-static"]);
+    let mut sums = Vec::new();
+    for _ in 0..2 {
+        assert!(shop.dist(&program, TARGET).status.success());
+        let file = format!("rtcam-{}-{TARGET}-unknown-linux-gnu.tar.gz.sha256", env!("CARGO_PKG_VERSION"));
+        sums.push(fs::read_to_string(shop.path("dist").join(file)).expect("it is there"));
+        fs::remove_dir_all(shop.path("dist")).expect("ours");
+    }
+    assert_eq!(sums[0], sums[1]);
+}
+
+#[test]
+fn a_program_with_other_libraries_than_glibcs_is_not_shipped() {
+    let said = Workshop::new().refusal(Path::new(env!("CARGO_BIN_EXE_rtcam")), TARGET);
+    assert!(said.contains("FAIL") && said.contains("libopencv_core"), "{said}");
+}
+
+#[test]
+fn a_program_for_another_machine_is_not_shipped() {
+    let shop = Workshop::new();
+    let other = if TARGET == "aarch64" { "x86_64" } else { "aarch64" };
+    let said = shop.refusal(&shop.compile(&["-static"]), other);
+    assert!(said.contains("FAIL") && said.contains(&format!("not for {other}-unknown-linux-gnu")), "{said}");
+    fs::write(shop.path("text"), "no program").expect("writable");
+    assert!(shop.refusal(&shop.path("text"), other).contains("is no program"));
+}
+
+#[test]
+fn a_program_that_needs_a_newer_glibc_is_not_shipped() {
+    let shop = Workshop::new();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dist.sh");
+    // whatever this machine's glibc is, it is newer than this floor
+    let mut command = Command::new(script);
+    command.arg(TARGET).env("RTCAM_BUILT", shop.compile(&[])).env("RTCAM_CACHE", shop.path("cache"));
+    let done = command.env("DIST", shop.path("dist")).env("GLIBC_FLOOR", "2.1").output().expect("bash");
+    assert!(!done.status.success());
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(said.contains("the floor is 2.1"), "{said}");
+}
