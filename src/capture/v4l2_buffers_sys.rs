@@ -6,8 +6,8 @@
 //! re-opens a camera drops its old pictures first. Input: a `Device`; leases dropped on any thread.
 
 use crate::capture::v4l2_device::{BufferKind, Dequeued, Device, MAX_PLANES};
-use crate::capture::v4l2_sys::Mapping;
 use crate::media::frame_sys::{BufferHome, Dmabuf, MappedPlanes, MappedRegion};
+use crate::media::mapping_sys::Mapping;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};

@@ -3,17 +3,26 @@
 //! A new backend is one new file and one row in `ENCODERS`. Input: frames with their overlay already on.
 
 mod chroma_sys;
+mod m2m_device;
+#[cfg(test)]
+mod m2m_fake;
+mod m2m_layout;
+mod m2m_setup;
+mod m2m_sys;
 mod mpp;
 mod mpp_sys;
 mod openh264;
 mod openh264_sys;
+mod v4l2_m2m;
+#[cfg(test)]
+mod v4l2_m2m_tests;
 
 use crate::config::EncoderConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::frame::{Frame, PictureFormat};
 use crate::media::packet::AccessUnit;
 use crate::units::{FrameRate, KbitPerSec};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoded {
@@ -55,8 +64,11 @@ pub struct EncoderKind {
     pub open: fn(&EncoderConfig, &PictureFormat, FrameRate) -> Result<Box<dyn Encoder>>,
 }
 
-pub const ENCODERS: &[EncoderKind] =
-    &[EncoderKind { name: mpp::NAME, open: mpp::open }, EncoderKind { name: openh264::NAME, open: openh264::open }];
+pub const ENCODERS: &[EncoderKind] = &[
+    EncoderKind { name: mpp::NAME, open: mpp::open },
+    EncoderKind { name: v4l2_m2m::NAME, open: v4l2_m2m::open },
+    EncoderKind { name: openh264::NAME, open: openh264::open },
+];
 
 /// Opens the backend the config names; `auto` takes the first of the table that opens.
 pub fn open(config: &EncoderConfig, format: &PictureFormat, rate: FrameRate) -> Result<Box<dyn Encoder>> {
@@ -67,13 +79,20 @@ pub fn open(config: &EncoderConfig, format: &PictureFormat, rate: FrameRate) -> 
 pub struct Opener {
     table: &'static [EncoderKind],
     config: EncoderConfig,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
     /// The last line about backends passed over.
-    told: Mutex<String>,
+    told: String,
+    /// Backends that this machine does not have: looked for once, since looking opens every camera there is.
+    absent: Vec<&'static str>,
 }
 
 impl Opener {
     pub fn new(config: EncoderConfig) -> Opener {
-        Opener { table: ENCODERS, config, told: Mutex::new(String::new()) }
+        Opener { table: ENCODERS, config, memory: Mutex::default() }
     }
 
     /// As `open`, but for the backends in `without`, which failed too often. Where one of them is the backend that the
@@ -86,14 +105,20 @@ impl Opener {
             return Err(unknown(self.table, named));
         }
         let mut passed: Vec<(&str, Error)> = Vec::new();
-        for kind in kinds.filter(|kind| !without.contains(&kind.name)) {
+        let absent = if any { self.memory().absent.clone() } else { Vec::new() };
+        for kind in kinds.filter(|kind| !without.contains(&kind.name) && !absent.contains(&kind.name)) {
             match (kind.open)(&self.config, format, rate) {
                 Ok(encoder) => {
                     self.tell(kind.name, &passed);
                     return Ok(encoder);
                 }
                 Err(cause) if !any => return Err(cause),
-                Err(cause) => passed.push((kind.name, cause)),
+                Err(cause) => {
+                    if cause.kind() == ErrorKind::NotFound {
+                        self.memory().absent.push(kind.name);
+                    }
+                    passed.push((kind.name, cause));
+                }
             }
         }
         let causes = if passed.is_empty() { "there is no other".into() } else { listed(&passed) };
@@ -105,8 +130,8 @@ impl Opener {
             return;
         }
         let line = format!("encoder: {taken} is taken; passed over: {}", listed(passed));
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if *told == line {
+        let mut memory = self.memory();
+        if memory.told == line {
             return;
         }
         // a PC without board hardware is no news
@@ -114,7 +139,11 @@ impl Opener {
             true => tracing::debug!("{line}"),
             false => tracing::warn!("{line}"),
         }
-        *told = line;
+        memory.told = line;
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,6 +168,7 @@ mod tests {
     use super::*;
     use crate::media::frame::{Colour, Layout, Matrix, Range};
     use crate::units::Size;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn format() -> PictureFormat {
         let colour = Colour { matrix: Matrix::Bt601, range: Range::Limited };
@@ -178,6 +208,22 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_that_is_not_on_this_machine_is_looked_for_once() {
+        static LOOKED: AtomicU32 = AtomicU32::new(0);
+        fn look(_: &EncoderConfig, _: &PictureFormat, _: FrameRate) -> Result<Box<dyn Encoder>> {
+            LOOKED.fetch_add(1, Ordering::Relaxed);
+            Err(Error::new(ErrorKind::NotFound, "there is none"))
+        }
+        static ABSENT: &[EncoderKind] =
+            &[EncoderKind { name: "absent", open: look }, EncoderKind { name: openh264::NAME, open: openh264::open }];
+        let opener = Opener { table: ABSENT, ..Opener::new(EncoderConfig::default()) };
+        for _ in 0..3 {
+            opener.open(&format(), FrameRate::per_second(30), &[]).expect("openh264 opens");
+        }
+        assert_eq!(LOOKED.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
     fn a_named_backend_is_taken_or_its_own_error_told() {
         assert_eq!(opened("openh264", TABLE).ok(), Some("openh264"));
         assert_eq!(opened("broken", TABLE).expect_err("it does not open").kind(), ErrorKind::NotFound);
@@ -185,7 +231,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::BadConfig);
         assert_eq!(
             error.to_string(),
-            "encoder.backend: \"x264\" is not known; known are \"auto\", \"mpp\", \"openh264\""
+            "encoder.backend: \"x264\" is not known; known are \"auto\", \"mpp\", \"v4l2_m2m\", \"openh264\""
         );
     }
 }
