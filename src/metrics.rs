@@ -178,6 +178,11 @@ impl Snapshot {
             "Pictures the encoder left out to keep its bit rate",
             stream.encoder_skipped,
         )?;
+        page.count(
+            "encoder_copied_pictures",
+            "Pictures copied on their way into a hardware encoder",
+            stream.encoder_copied,
+        )?;
         page.count("key_pictures", "Key pictures encoded", stream.key_pictures)?;
         page.gauge("encode_fps", "Pictures encoded in the last second", stream.encoded_fps)?;
         page.gauge("encode_bits_per_second", "Bit rate of the last second", stream.encoded_kbps * 1000.0)?;
@@ -291,6 +296,7 @@ mod tests {
                 capture_dropped: 1,
                 encoded: 890,
                 encoder_skipped: 2,
+                encoder_copied: 0,
                 key_pictures: 3,
                 camera_opens: 1,
                 overlay_time: Duration::from_micros(80),

@@ -240,6 +240,7 @@ mod tests {
             capture_dropped: 0,
             encoded: 0,
             encoder_skipped: 0,
+            encoder_copied: 0,
             key_pictures: 0,
             camera_opens: 0,
             overlay_time: Duration::ZERO,

@@ -140,6 +140,7 @@ impl Stream for Bars {
             capture_dropped: 0,
             encoded: 0,
             encoder_skipped: 0,
+            encoder_copied: 0,
             key_pictures: 0,
             camera_opens: 1,
             overlay_time: Duration::ZERO,

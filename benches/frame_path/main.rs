@@ -71,7 +71,7 @@ fn parts(config: &Config, clock: &Clock) -> Parts {
             let source = capture::open(&camera, &clock)?;
             Ok(Box::new(TimedSource(source)) as Box<dyn Source>)
         }),
-        open_encoder: Arc::new(move |format, rate| {
+        open_encoder: Arc::new(move |format, rate, _| {
             let encoder = encode::open(&encoder, format, rate)?;
             Ok(Box::new(TimedEncoder(encoder)) as Box<dyn Encoder>)
         }),

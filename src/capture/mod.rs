@@ -10,7 +10,6 @@ mod pace;
 mod pattern;
 mod pattern_scene;
 mod v4l2;
-mod v4l2_abi;
 mod v4l2_buffers_sys;
 mod v4l2_device;
 #[cfg(test)]

@@ -6,8 +6,8 @@
 //! re-opens a camera drops its old pictures first. Input: a `Device`; leases dropped on any thread.
 
 use crate::capture::v4l2_device::{BufferKind, Dequeued, Device, MAX_PLANES};
-use crate::capture::v4l2_sys::Mapping;
-use crate::media::frame_sys::{BufferHome, MappedPlanes, MappedRegion};
+use crate::media::frame_sys::{BufferHome, Dmabuf, MappedPlanes, MappedRegion};
+use crate::media::mapping_sys::Mapping;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
@@ -205,9 +205,11 @@ impl Taken {
         if end > mapping.len() || end > data_end {
             return None;
         }
+        let offset = u32::try_from(start).ok()?;
+        let dmabuf = dmabuf.as_ref().map(|fd| Dmabuf { fd: fd.as_raw_fd(), offset });
         // SAFETY: `start` is inside the mapping.
         let start = unsafe { mapping.start().add(start) };
-        Some(MappedRegion { start, len: region.len, dmabuf: dmabuf.as_ref().map(AsRawFd::as_raw_fd) })
+        Some(MappedRegion { start, len: region.len, dmabuf })
     }
 }
 

@@ -3,7 +3,7 @@
 //! `v4l2_sys.rs` fulfils it with the kernel's ioctls, tests with a script. Names and values follow the kernel's V4L2
 //! documentation. Must never know how a picture is chosen or used.
 
-use crate::capture::v4l2_sys::Mapping;
+use crate::media::mapping_sys::Mapping;
 use crate::units::{FrameRate, Micros, Size};
 use std::fmt;
 use std::io;

@@ -5,8 +5,8 @@
 use crate::capture::v4l2_device::*;
 use crate::capture::v4l2_format;
 use crate::capture::v4l2_select::Machine;
-use crate::capture::v4l2_sys::Mapping;
 use crate::clock::{Clock, TestHand};
+use crate::media::mapping_sys::Mapping;
 use crate::units::{FrameRate, Micros, Size};
 use std::collections::{HashMap, VecDeque};
 use std::io;

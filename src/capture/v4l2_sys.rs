@@ -1,19 +1,19 @@
-//! V4L2 by raw ioctls: the kernel side of `v4l2_device::Device`, and mapped driver memory.
+//! V4L2 by raw ioctls: the kernel side of `v4l2_device::Device`.
 //!
 //! Owns the device's file descriptor (O_NONBLOCK: no call waits for a picture) and the conversion between the
 //! kernel's structures and our types. Must never trust a length or an index the driver gives. Input: a device path.
 
-use crate::capture::v4l2_abi as abi;
 use crate::capture::v4l2_device::*;
+use crate::media::mapping_sys::Mapping;
+use crate::media::v4l2_abi as abi;
 use crate::units::{FrameRate, Micros, Size};
 use std::ffi::{c_int, c_void};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::zeroed;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::ptr::NonNull;
 use std::time::Duration;
 
 const MEMORY_MMAP: u32 = 1;
@@ -29,55 +29,6 @@ const FRMSIZE_DISCRETE: u32 = 1;
 const FRMIVAL_DISCRETE: u32 = 1;
 /// Tells the driver that `flags` and what follows in v4l2_pix_format are filled in.
 const PIX_FMT_PRIV_MAGIC: u32 = 0xfeed_cafe;
-
-/// Memory of a driver (or of a test), mapped read and write until dropped.
-pub struct Mapping {
-    start: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: a Mapping is an address range; it lets nobody read it except through `v4l2_buffers_sys.rs`.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    pub fn new(fd: BorrowedFd, len: usize, offset: u64) -> io::Result<Mapping> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory; mmap64 because
-        // off_t has 32 bits on 32-bit targets.
-        let start = unsafe {
-            libc::mmap64(
-                std::ptr::null_mut(),
-                len,
-                protection,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                offset as libc::off64_t,
-            )
-        };
-        match NonNull::new(start.cast::<u8>()) {
-            _ if start == libc::MAP_FAILED => Err(io::Error::last_os_error()),
-            Some(start) => Ok(Mapping { start, len }),
-            None => Err(io::ErrorKind::OutOfMemory.into()),
-        }
-    }
-
-    pub fn start(&self) -> NonNull<u8> {
-        self.start
-    }
-
-    pub fn len(&self) -> usize {
-        self.len
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: exactly the range that mmap gave; nobody holds a reference into it (contract of Lease).
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
-    }
-}
 
 pub struct KernelDevice {
     file: File,

@@ -199,12 +199,16 @@ pub static OVERLAY: &[Key<OverlayConfig>] = &[
 ];
 
 static ENCODER: &[Key<Config>] = &[
-    text("backend", r#""auto" or the name of an encoder such as "openh264""#, |c, v| {
+    text("backend", r#""auto" or the name of an encoder: "mpp", "v4l2_m2m", "openh264""#, |c, v| {
         c.encoder.backend = v.into();
         !v.is_empty() && v.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     }),
     whole("bitrate_kbps", 100, 40_000, |c, v| c.encoder.bitrate_kbps = KbitPerSec(v as u32)),
     whole("key_interval_s", 1, 3600, |c, v| c.encoder.key_interval_s = v as u32),
+    text("mpp_library", r#""auto" or the path of librockchip_mpp.so"#, |c, v| {
+        c.encoder.mpp_library = v.into();
+        !v.is_empty() && !v.contains('\0')
+    }),
 ];
 
 static HTTP: &[Key<Config>] = &[

@@ -181,16 +181,23 @@ impl Default for OverlayConfig {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
-    /// `auto` or a backend's name (`openh264`).
+    /// `auto` or a backend's name (`mpp`, `v4l2_m2m`, `openh264`).
     pub backend: String,
     pub bitrate_kbps: KbitPerSec,
     /// Longest time between key frames, seconds. Joining viewers get theirs at once, so long is cheap.
     pub key_interval_s: u32,
+    /// `auto` (the names it has on boards) or the file of Rockchip's MPP library.
+    pub mpp_library: String,
 }
 
 impl Default for EncoderConfig {
     fn default() -> Self {
-        EncoderConfig { backend: "auto".into(), bitrate_kbps: KbitPerSec(1500), key_interval_s: 10 }
+        EncoderConfig {
+            backend: "auto".into(),
+            bitrate_kbps: KbitPerSec(1500),
+            key_interval_s: 10,
+            mpp_library: "auto".into(),
+        }
     }
 }
 

@@ -4,9 +4,8 @@
 //! back to where it came from (a driver's buffer queue, or a pool). Must never copy pixels.
 //! Input: the capture sources and the placeholder card.
 
-use crate::media::frame_sys::MappedPlanes;
+use crate::media::frame_sys::{BufferHome, Dmabuf, MappedPlanes};
 use crate::units::{Micros, Size};
-use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// 4:2:0, 8 bits, the two layouts the overlay and the encoders read.
@@ -134,10 +133,19 @@ impl Frame {
     }
 
     /// The exported buffer (VIDIOC_EXPBUF) of a plane, for hardware encoders; None for pictures in our own memory.
-    pub fn dmabuf(&self, plane: usize) -> Option<RawFd> {
+    pub fn dmabuf(&self, plane: usize) -> Option<Dmabuf> {
         match &self.memory {
             Memory::Pooled(_) => None,
             Memory::Mapped(planes) => planes.dmabuf(plane),
+        }
+    }
+
+    /// The driver's queue this picture was lent from. A descriptor's number means the same buffer only as long as it
+    /// comes from the same queue: a camera that is opened anew gets the old numbers again.
+    pub fn home(&self) -> Option<&Arc<dyn BufferHome>> {
+        match &self.memory {
+            Memory::Pooled(_) => None,
+            Memory::Mapped(planes) => Some(planes.home()),
         }
     }
 }

@@ -12,12 +12,20 @@ pub trait BufferHome: Send + Sync {
     fn give_back(&self, index: u32);
 }
 
+/// Where a region lies in an exported buffer (VIDIOC_EXPBUF). The descriptor is open as long as the lease's home lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dmabuf {
+    pub fd: RawFd,
+    /// Bytes from the buffer's start to the region's.
+    pub offset: u32,
+}
+
 /// One region of mapped memory.
 #[derive(Clone, Copy)]
 pub struct MappedRegion {
     pub start: NonNull<u8>,
     pub len: usize,
-    pub dmabuf: Option<RawFd>,
+    pub dmabuf: Option<Dmabuf>,
 }
 
 /// Up to three disjoint regions of one driver buffer, lent until drop.
@@ -43,8 +51,12 @@ impl MappedPlanes {
         self.regions[plane].map_or(0, |r| r.len)
     }
 
-    pub fn dmabuf(&self, plane: usize) -> Option<RawFd> {
+    pub fn dmabuf(&self, plane: usize) -> Option<Dmabuf> {
         self.regions[plane].and_then(|r| r.dmabuf)
+    }
+
+    pub fn home(&self) -> &Arc<dyn BufferHome> {
+        &self.home
     }
 
     pub fn slices(&self) -> [&[u8]; 3] {

@@ -2,6 +2,8 @@
 //!
 //! Pure and total: any bytes give an answer, never a panic. Input: our encoders, and hostile bytes in tests.
 
+use crate::units::{FrameRate, Size};
+
 /// NAL unit types (H.264 table 7-1).
 pub const NAL_SLICE: u8 = 1;
 pub const NAL_IDR: u8 = 5;
@@ -48,6 +50,27 @@ fn after_start_code(stream: &[u8], from: usize) -> Option<usize> {
         }
     }
     None
+}
+
+/// level_idc, luma macroblocks per second and per picture (H.264 table A-1).
+const LEVELS: [(u8, u64, u64); 9] = [
+    (30, 40_500, 1_620),
+    (31, 108_000, 3_600),
+    (32, 216_000, 5_120),
+    (40, 245_760, 8_192),
+    (42, 522_240, 8_704),
+    (50, 589_824, 22_080),
+    (51, 983_040, 36_864),
+    (52, 2_073_600, 36_864),
+    (62, 16_711_680, 139_264),
+];
+
+/// The lowest level, from 3 on, that allows such pictures.
+pub fn level_for(size: Size, rate: FrameRate) -> u8 {
+    let blocks = u64::from(size.width.div_ceil(16)) * u64::from(size.height.div_ceil(16));
+    let per_second = (blocks as f64 * rate.as_f64()).ceil() as u64;
+    let fits = |(_, speed, picture): &&(u8, u64, u64)| per_second <= *speed && blocks <= *picture;
+    LEVELS.iter().find(fits).map_or(62, |(level, ..)| *level)
 }
 
 /// profile_idc, constraint flags and level_idc of an SPS NAL unit: the three bytes SDP calls profile-level-id
@@ -99,6 +122,14 @@ mod tests {
             assert!(total <= len);
             declare_constrained_baseline(&mut bytes.clone());
         }
+    }
+
+    #[test]
+    fn the_level_is_the_lowest_that_allows_the_pictures() {
+        let level = |width, height, fps| level_for(Size { width, height }, FrameRate::per_second(fps));
+        assert_eq!((level(640, 480, 30), level(1280, 720, 30), level(1920, 1080, 30)), (30, 31, 40));
+        assert_eq!((level(1280, 720, 60), level(1920, 1080, 60), level(3840, 2160, 30)), (32, 42, 51));
+        assert_eq!(level(u32::MAX, u32::MAX, 240), 62);
     }
 
     #[test]

@@ -13,7 +13,14 @@ use crate::units::Micros;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     Opening,
-    Away { kind: FaultKind, detail: String },
+    Away {
+        kind: FaultKind,
+        detail: String,
+    },
+    /// The encoder failed; another one shows this.
+    Encoder {
+        detail: String,
+    },
 }
 
 pub(super) struct Card {
@@ -41,6 +48,7 @@ const ELLIPSIS: char = '…';
 fn words(reason: &Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::Opening => ("Opening camera", "正在打开摄像头"),
+        Reason::Encoder { .. } => ("Encoder error", "编码器出错"),
         Reason::Away { kind, .. } => match kind {
             FaultKind::Missing => ("No camera", "没有摄像头"),
             FaultKind::Busy => ("Camera busy", "摄像头被占用"),
@@ -110,7 +118,7 @@ fn lines(reason: &Reason, format: &PictureFormat, text: TextTools) -> Vec<Line> 
         Line { text: english.into(), size: title, gap: 0, colour: WHITE },
         Line { text: chinese.into(), size: second, gap: title / 3, colour: WHITE },
     ];
-    if let Reason::Away { detail, .. } = reason {
+    if let Reason::Away { detail, .. } | Reason::Encoder { detail } = reason {
         let size = (height / 28).clamp(10, 40);
         let wrapped = wrap(detail, |line| (text.width)(line, size) <= room, DETAIL_LINES);
         let gap = |at: usize| if at == 0 { title / 2 } else { size / 3 };

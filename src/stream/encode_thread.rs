@@ -119,6 +119,9 @@ impl EncodeThread {
 
     fn picture(&mut self, mut arrived: Arrived) {
         let started = self.shared.clock.now();
+        if self.encoder.down(started).is_some() {
+            return self.look(started);
+        }
         let moment = Moment {
             wall: self.shared.clock.wall(),
             host: &self.shared.settings.host,
@@ -150,6 +153,9 @@ impl EncodeThread {
     }
 
     fn reason(&self, now: Micros) -> Option<Reason> {
+        if let Some(cause) = self.encoder.down(now) {
+            return Some(Reason::Encoder { detail: cause.to_owned() });
+        }
         let since = match self.showing {
             Showing::Camera { since, .. } => Some(since),
             _ => None,
@@ -199,7 +205,7 @@ impl EncodeThread {
         let refine = self.refine_at.take_if(|due| *due <= overlaid_at).is_some();
         let force = change || refine || self.gate.is_open(overlaid_at) && self.shared.fanout.wants_key();
         if change {
-            self.encoder.close();
+            self.encoder.renew();
             self.refine_at = Some(overlaid_at + REFINE_AFTER);
         }
         let Some(encoder) = self.encoder.ready((frame.format, rate), overlaid_at) else { return };
@@ -215,11 +221,14 @@ impl EncodeThread {
             room: self.biggest,
         };
         let mut encoded = Ok(Encoded::Skipped);
+        let mut copied = 0;
         let unit = self.units.fill(|unit| {
             stamp.write(unit, frame);
             encoded = encoder.encode(frame, unit);
+            copied = encoder.take_copied();
             unit.encoded_at = self.shared.clock.now();
         });
+        self.shared.board.encoder_copied.fetch_add(copied, Ordering::Relaxed);
         match encoded {
             Ok(Encoded::Unit) => {
                 self.encoder.worked();

@@ -26,7 +26,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub type OpenSource = Arc<dyn Fn() -> Result<Box<dyn Source>, Fault> + Send + Sync>;
-pub type OpenEncoder = Arc<dyn Fn(&PictureFormat, FrameRate) -> Result<Box<dyn Encoder>> + Send + Sync>;
+/// Opens an encoder other than those named last, which failed too often.
+pub type OpenEncoder = Arc<dyn Fn(&PictureFormat, FrameRate, &[&str]) -> Result<Box<dyn Encoder>> + Send + Sync>;
 /// Lays everything over a picture; runs on the encode thread.
 pub type Overlay = Box<dyn FnMut(&mut Frame, &Moment) + Send>;
 
@@ -144,7 +145,7 @@ fn first_format(size: Size) -> PictureFormat {
 
 /// Encodes one dark picture, for the SPS that offers are answered with before anybody watches.
 fn probe(open: &OpenEncoder, format: PictureFormat, rate: FrameRate, board: &Board) -> Result<()> {
-    let mut encoder = open(&format, rate)?;
+    let mut encoder = open(&format, rate, &[])?;
     let mut unit = AccessUnit::default();
     encoder.force_key();
     encoder.encode(&card::dark(format), &mut unit)?;

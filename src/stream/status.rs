@@ -34,6 +34,8 @@ pub struct StreamStatus {
     pub capture_dropped: u64,
     pub encoded: u64,
     pub encoder_skipped: u64,
+    /// Pictures copied on their way into a hardware encoder.
+    pub encoder_copied: u64,
     pub key_pictures: u64,
     pub camera_opens: u64,
     /// Median of the last second: capture to overlay done, overlay to encoder done.

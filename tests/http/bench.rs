@@ -166,6 +166,7 @@ fn live() -> StreamStatus {
         capture_dropped: 0,
         encoded: 1,
         encoder_skipped: 0,
+        encoder_copied: 0,
         key_pictures: 1,
         camera_opens: 1,
         overlay_time: Duration::ZERO,

@@ -103,7 +103,7 @@ fn start(format: PictureFormat, logo: &Path) -> (Arc<Pipeline>, Arc<WebRtc>) {
     let encoder = config.encoder.clone();
     let parts = Parts {
         open_source: camera::opener(format, clock.clone()),
-        open_encoder: Arc::new(move |format, rate| rtcam::encode::open(&encoder, format, rate)),
+        open_encoder: Arc::new(move |format, rate, _| rtcam::encode::open(&encoder, format, rate)),
         overlay: Box::new(move |frame, moment| compositor.apply(frame, moment)),
     };
     let pipeline = Arc::new(Pipeline::start(Settings::new(&config, "host"), parts, clock.clone()).expect("starts"));

@@ -165,7 +165,7 @@ pub struct Encoders {
 impl Encoders {
     pub fn opener(&self) -> OpenEncoder {
         let (broken, opened, encoded) = (self.broken.clone(), self.opened.clone(), self.encoded.clone());
-        Arc::new(move |format, rate| {
+        Arc::new(move |format, rate, _| {
             opened.fetch_add(1, Ordering::SeqCst);
             let real = encode::open(&EncoderConfig::default(), format, rate)?;
             Ok(Box::new(Breakable { real, broken: broken.clone(), encoded: encoded.clone() }) as Box<dyn Encoder>)

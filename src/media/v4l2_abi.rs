@@ -269,6 +269,33 @@ pub struct Control {
     pub value: i32,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct QueryCtrl {
+    pub id: u32,
+    pub kind: u32,
+    pub name: [u8; 32],
+    pub minimum: i32,
+    pub maximum: i32,
+    pub step: i32,
+    pub default_value: i32,
+    pub flags: u32,
+    pub reserved: [u32; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Selection {
+    pub kind: u32,
+    pub target: u32,
+    pub flags: u32,
+    pub left: i32,
+    pub top: i32,
+    pub width: u32,
+    pub height: u32,
+    pub reserved: [u32; 9],
+}
+
 const WRITE: u32 = 1;
 const READ: u32 = 2;
 
@@ -290,9 +317,12 @@ pub const STREAMON: u32 = request::<c_int>(WRITE, 18);
 pub const STREAMOFF: u32 = request::<c_int>(WRITE, 19);
 pub const S_PARM: u32 = request::<StreamParm>(READ | WRITE, 22);
 pub const G_CTRL: u32 = request::<Control>(READ | WRITE, 27);
+pub const S_CTRL: u32 = request::<Control>(READ | WRITE, 28);
+pub const QUERYCTRL: u32 = request::<QueryCtrl>(READ | WRITE, 36);
 pub const QUERYMENU: u32 = request::<QueryMenu>(READ | WRITE, 37);
 pub const ENUM_FRAMESIZES: u32 = request::<FrmSizeEnum>(READ | WRITE, 74);
 pub const ENUM_FRAMEINTERVALS: u32 = request::<FrmIvalEnum>(READ | WRITE, 75);
+pub const S_SELECTION: u32 = request::<Selection>(READ | WRITE, 95);
 pub const DQEVENT: u32 = request::<Event>(READ, 89);
 pub const SUBSCRIBE_EVENT: u32 = request::<EventSubscription>(WRITE, 90);
 pub const QUERY_EXT_CTRL: u32 = request::<QueryExtCtrl>(READ | WRITE, 103);
@@ -321,6 +351,8 @@ const _: () = {
     assert!(size_of::<QueryExtCtrl>() == 232);
     assert!(size_of::<QueryMenu>() == 44);
     assert!(size_of::<Control>() == 8);
+    assert!(size_of::<QueryCtrl>() == 68);
+    assert!(size_of::<Selection>() == 64);
 };
 
 #[cfg(test)]
@@ -359,6 +391,8 @@ mod tests {
         same!(EventSubscription, generated::v4l2_event_subscription, flags = flags);
         same!(Event, generated::v4l2_event, data = u, pending = pending, id = id);
         same!(QueryExtCtrl, generated::v4l2_query_ext_ctrl, minimum = minimum, flags = flags, dims = dims);
+        same!(QueryCtrl, generated::v4l2_queryctrl, minimum = minimum, flags = flags);
+        same!(Selection, generated::v4l2_selection, target = target, left = r, reserved = reserved);
         same!(QueryMenu, generated::v4l2_querymenu, index = index);
         assert_eq!(size_of::<StreamParm>(), size_of::<generated::v4l2_streamparm>());
         assert_eq!(offset_of!(StreamParm, timeperframe), 4 + offset_of!(generated::v4l2_captureparm, timeperframe));

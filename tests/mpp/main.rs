@@ -1,0 +1,11 @@
+//! Rockchip's encoder through the stand-in library `examples/mpp_stub.rs`, loaded the way the real one is.
+#![allow(clippy::disallowed_methods)]
+
+mod bitrate;
+mod camera_sys;
+mod cost;
+mod library;
+mod pictures;
+mod pipeline;
+mod stub;
+mod stuck;
