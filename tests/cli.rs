@@ -27,8 +27,7 @@ fn a_good_config_is_fine_and_summed_up() {
     assert!(said.starts_with(&format!("{example}: fine\n")) && said.contains("15 fps"), "{said}");
 }
 
-const KNOWN_ENCODERS: &str =
-    "--set encoder.backend=x264: no such encoder in this build; known are \"auto\", \"openh264\"";
+const KNOWN_ENCODERS: &str = "--set encoder.backend=x264: no such encoder in this build; known are \"auto\", \"mpp\", \"v4l2_m2m\", \"openh264\"";
 
 #[test]
 fn bad_usage_and_bad_config_exit_with_2_and_say_why_on_stderr() {

@@ -132,11 +132,11 @@ fn calls_come_in_the_order_the_kernel_asks_for() {
 #[test]
 fn the_controls_say_what_is_wanted_within_their_range() {
     let codec = FakeCodec::new(M2M_MPLANE, &[b"NV12"]);
-    codec.state().controls.get_mut(&control::GOP_SIZE).unwrap().maximum = 600;
+    codec.state().controls.get_mut(&control::GOP_SIZE).unwrap().maximum = 250;
     let mut encoder = open(&codec);
     let value = |id| codec.state().set.get(&id).copied();
     let said = [control::BITRATE, control::BITRATE_MODE, control::GOP_SIZE, control::H264_LEVEL].map(value);
-    assert_eq!(said, [Some(1_500_000), Some(1), Some(600), Some(8)]);
+    assert_eq!(said, [Some(1_500_000), Some(1), Some(250), Some(8)]);
     let said = [control::B_FRAMES, control::H264_PROFILE, control::REPEAT_SEQ_HEADER].map(value);
     assert_eq!(said, [Some(0), Some(1), Some(1)]);
     encoder.set_bitrate(KbitPerSec(700)).expect("it is taken");

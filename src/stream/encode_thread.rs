@@ -202,8 +202,9 @@ impl EncodeThread {
     /// `change`: what is shown is something else than before, so a key picture (and a fresh encoder) is worth its bytes.
     fn encode(&mut self, frame: &Frame, rate: FrameRate, change: bool) {
         let overlaid_at = self.shared.clock.now();
-        let refine = self.refine_at.take_if(|due| *due <= overlaid_at).is_some();
-        let force = change || refine || self.gate.is_open(overlaid_at) && self.shared.fanout.wants_key();
+        let open = self.gate.is_open(overlaid_at);
+        let refine = open && self.refine_at.take_if(|due| *due <= overlaid_at).is_some();
+        let force = change || refine || open && self.shared.fanout.wants_key();
         if change {
             self.encoder.renew();
             self.refine_at = Some(overlaid_at + REFINE_AFTER);

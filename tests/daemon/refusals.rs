@@ -53,7 +53,7 @@ fn a_bad_config_is_refused_with_file_and_line() {
         ("[camera]\nfsp = 5\n", 2, "did you mean \"fps\""),
         ("[camera]\nfps = \"fast\"\n", 2, "fps"),
         ("[camera\n", 1, "bad.toml"),
-        ("\n[encoder]\nbackend = \"x264\"\n", 3, "known are \"auto\", \"openh264\""),
+        ("\n[encoder]\nbackend = \"x264\"\n", 3, "known are \"auto\", \"mpp\", \"v4l2_m2m\", \"openh264\""),
         ("[[overlay]]\ntype = \"logo\"\nfile = \"/nonexistent/logo.png\"\n", 3, "/nonexistent/logo.png"),
     ] {
         std::fs::write(&file, text).expect("writable");

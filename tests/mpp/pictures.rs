@@ -63,7 +63,7 @@ fn the_settings_say_what_the_picture_is() {
         ("rc:fps_in_num", 30),
         ("rc:fps_in_denom", 1),
         ("rc:fps_out_num", 30),
-        ("rc:gop", 1800),
+        ("rc:gop", 300),
         ("codec:type", 7),
         ("h264:profile", 66),
         ("h264:level", 40),
