@@ -214,6 +214,19 @@ impl Default for HttpConfig {
     }
 }
 
+/// What somebody may do; each may do all that the one before may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Watches, chats, may ask for control.
+    #[default]
+    Viewer,
+    /// May change overlay and camera while nobody else holds control.
+    Operator,
+    /// Grants control, changes roles, removes people, makes links.
+    Host,
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthConfig {
     /// Argon2 hash in PHC form, printed by `rtcam password`. Empty: open access, allowed on loopback only.

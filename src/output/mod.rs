@@ -25,6 +25,11 @@ pub trait ViewerDoor: Send + Sync {
     /// Ends a viewer. Unknown viewers are ignored. No event follows.
     fn close(&self, viewer: ViewerId);
 
+    /// Sends text on the viewer's "sync" channel (ordered, reliable). Left out when it is not open or backed up.
+    fn send(&self, viewer: ViewerId, text: String) {
+        let _ = (viewer, text);
+    }
+
     /// What each viewer gets, for `/api/v1/status` and `/metrics`. At most 100 ms old.
     fn viewers(&self) -> Vec<ViewerStats>;
 }
@@ -68,6 +73,8 @@ impl std::fmt::Display for OfferError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ViewerEvent {
     Connected,
+    /// Text (or UTF-8 bytes) on the viewer's "sync" channel that the output does not answer by itself.
+    Said(String),
     Closed(CloseReason),
 }
 

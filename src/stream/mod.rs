@@ -1,5 +1,6 @@
 //! Floor 2: the pipeline capture -> overlay -> encode -> hub, and the fan-out to outputs.
 
+pub mod adjust;
 mod board;
 mod capture_thread;
 mod card;
@@ -14,8 +15,10 @@ mod retry;
 pub mod status;
 
 use crate::media::packet::AccessUnit;
+use adjust::{AdjustError, Adjustable, Change};
 use hub::Item;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Wakes an output that sleeps in its own way (eventfd, condition variable). Called from the encode thread: must not block.
 pub trait Wake: Send + Sync {
@@ -31,6 +34,17 @@ pub trait Stream: Send + Sync {
     fn profile_level_id(&self) -> [u8; 3];
 
     fn status(&self) -> status::StreamStatus;
+
+    /// What may be changed now; the receiver hears of every change, whoever made it.
+    fn adjustable(&self) -> watch::Receiver<Arc<Adjustable>> {
+        watch::Sender::new(Arc::default()).subscribe()
+    }
+
+    /// Takes a change over, or says at once why not. It has happened when `adjustable` shows it.
+    fn adjust(&self, change: Change) -> Result<(), AdjustError> {
+        let _ = change;
+        Err(AdjustError::Unknown("nothing can be changed here".into()))
+    }
 }
 
 /// Dropping it leaves.
