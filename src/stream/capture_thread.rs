@@ -66,6 +66,7 @@ impl CaptureThread {
     fn pump(&mut self, mut source: Box<dyn Source>) -> Option<Fault> {
         let mut flow = self.opened(source.info().clone());
         while !self.shared.inbox.is_stopping() {
+            self.shared.wedge.may_hang("capture", &self.shared.clock);
             let (want, wait) = match self.shared.fanout.subscribers() {
                 0 => (Want::Heartbeat, IDLE_GRAB_WAIT),
                 _ => (Want::Picture, GRAB_WAIT),

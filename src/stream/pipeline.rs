@@ -11,6 +11,7 @@ use super::encoder_slot::EncoderSlot;
 use super::fanout::FanOut;
 use super::inbox::Inbox;
 use super::status::StreamStatus;
+use super::wedge::Wedge;
 use super::{Stream, Subscription, Wake};
 use crate::capture::{Fault, Source};
 use crate::clock::Clock;
@@ -67,6 +68,7 @@ pub(super) struct Shared {
     pub inbox: Inbox,
     pub board: Board,
     pub fanout: Arc<FanOut>,
+    pub wedge: Wedge,
 }
 
 pub struct Pipeline {
@@ -83,7 +85,8 @@ impl Pipeline {
         probe(&parts.open_encoder, format, settings.rate, &board)?;
         let fanout = Arc::new(FanOut::new());
         let encoder = EncoderSlot::new(parts.open_encoder, (format, settings.rate));
-        let shared = Arc::new(Shared { clock, settings, inbox: Inbox::default(), board, fanout });
+        let wedge = Wedge::of_environment();
+        let shared = Arc::new(Shared { clock, settings, inbox: Inbox::default(), board, fanout, wedge });
         let running = Arc::new(Running::default());
         let pipeline = Pipeline { shared: shared.clone(), running };
         let encode = EncodeThread::new(shared.clone(), encoder, parts.overlay);
