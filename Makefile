@@ -23,7 +23,7 @@ test-rust: ## unit and integration tests, real footage included
 test-browser: ## page and signalling in node, then Chromium
 	@scripts/test.sh browser
 
-test-qemu: ## rtcam for aarch64 against vivid and an emulated USB webcam in a guest
+test-qemu: ## rtcam for aarch64 and armv7 in guests: vivid, an emulated USB webcam, and as a service of a Debian
 	@scripts/test.sh qemu
 
 bench: ## print the figures of this machine

@@ -1,7 +1,7 @@
 //! A headless viewer for tests on other machines than this one (QEMU guests): plays a WHEP stream for a while, decodes
 //! it, and says in JSON what it saw. Exit 1 when a check failed.
 //!
-//! receiver --whep URL [--password P] [--rewrite-candidate IP:PORT] [--seconds N] [--expect-logo] [--json]
+//! receiver --whep URL [--password P] [--bind IP:PORT] [--rewrite-candidate IP:PORT] [--seconds N] [--expect-logo] [--json]
 #![allow(clippy::disallowed_methods)]
 
 #[path = "../tests/receiver/mod.rs"]
@@ -17,19 +17,22 @@ use tokio::net::TcpStream;
 struct Arguments {
     whep: String,
     password: Option<String>,
+    bind: Option<String>,
     rewrite: Option<String>,
     seconds: f64,
     expect_logo: bool,
 }
 
 fn arguments() -> Arguments {
-    let mut found = Arguments { whep: String::new(), password: None, rewrite: None, seconds: 10.0, expect_logo: false };
+    let mut found =
+        Arguments { whep: String::new(), password: None, bind: None, rewrite: None, seconds: 10.0, expect_logo: false };
     let mut rest = std::env::args().skip(1);
     while let Some(name) = rest.next() {
         let mut value = || rest.next().unwrap_or_else(|| panic!("{name} needs a value"));
         match name.as_str() {
             "--whep" => found.whep = value(),
             "--password" => found.password = Some(value()),
+            "--bind" => found.bind = Some(value()),
             "--rewrite-candidate" => found.rewrite = Some(value()),
             "--seconds" => found.seconds = value().parse().expect("--seconds takes a number"),
             "--expect-logo" => found.expect_logo = true,
@@ -44,7 +47,9 @@ fn arguments() -> Arguments {
 async fn main() -> ExitCode {
     let arguments = arguments();
     // towards a forwarded port the reply comes from loopback; this viewer's own address does not matter then
-    let mut receiver = Receiver::offer(Options::default()).await;
+    let options = Options::default();
+    let bind = arguments.bind.clone().unwrap_or(options.bind);
+    let mut receiver = Receiver::offer(Options { bind, ..options }).await;
     let started = Instant::now();
     let reply = post(&arguments, &receiver.sdp).await;
     let (head, answer) = reply.split_once("\r\n\r\n").expect("an HTTP response");

@@ -17,13 +17,13 @@ use tracing::{error, warn};
 
 /// No part is silent for longer in good health: opening a camera over a bad USB cable takes 5 s at most, and the media
 /// loop sleeps for up to 5 s without viewers. From the first silence to a new process that serves it must stay below
-/// 10 s: this, one look, the kill, RestartSec=1 of the unit, and a start on a slow board.
-const PATIENCE: Duration = Duration::from_millis(6500);
+/// 10 s: this, one look, the kill, RestartSec of the unit, and two seconds for a start on a slow board.
+const PATIENCE: Duration = Duration::from_secs(6);
 /// Between two looks, where the watchdog asks for no shorter one.
 const LOOK: Duration = Duration::from_millis(500);
 /// Looks this much later than planned mean that the whole process stood still (a debugger, a laptop's lid), not a part.
 /// Less than PATIENCE leaves a part that sleeps for 5 s.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// When each part last made progress.
 #[derive(Clone, Copy, Debug)]
@@ -301,10 +301,10 @@ mod tests {
         ];
         for (number, wedge) in wedges.iter().enumerate() {
             let (sent, _) = half_a_minute(WATCHDOG, wedge);
-            // 4 s until it hangs, 6.5 s of patience, one word, silence
-            assert_eq!(sent.len(), 22, "part {number}: {sent:?}");
+            // 4 s until it hangs, 6 s of patience, one word, silence
+            assert_eq!(sent.len(), 21, "part {number}: {sent:?}");
             assert_eq!(sent.last().map(String::as_str), Some("WATCHDOG=trigger"), "part {number}");
-            assert!(sent[..21].iter().all(|state| state == "WATCHDOG=1"), "part {number}: {sent:?}");
+            assert!(sent[..20].iter().all(|state| state == "WATCHDOG=1"), "part {number}: {sent:?}");
         }
     }
 
@@ -330,7 +330,7 @@ mod tests {
             now = now + LOOK;
             found = judge.stuck(&at(Micros(0)), LOOK, now);
         }
-        assert_eq!(now.since(woken), 7 * SECOND, "but those that do not come back are found");
+        assert_eq!(now.since(woken), 13 * LOOK, "but those that do not come back are found");
     }
 
     #[test]
