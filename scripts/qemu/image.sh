@@ -50,6 +50,7 @@ Description=commands of the tests
 After=basic.target
 [Service]
 ExecStart=/bin/busybox sh /t/test.sh
+StandardOutput=append:/t/out.log
 TimeoutStopSec=3
 [Install]
 WantedBy=multi-user.target

@@ -1,8 +1,9 @@
 #!/bin/bash
 # run-systemd.sh ARCH TESTDIR [qemu arguments...]
-# Boots the image made by image.sh with its systemd; TESTDIR is /t (read/write), /t/test.sh runs there as root.
+# Boots the image made by image.sh with its systemd; TESTDIR is /t (read/write), /t/test.sh runs there as root. The guest
+# lives until somebody powers it off.
 # in : image.sh and initrd.sh ran for ARCH; a network device tap0 (netns.sh): the guest is 10.99.0.2, the host 10.99.0.1
-# out: the guest's console on stdout
+# out: the guest's console on stdout; TESTDIR/out.log (stdout+stderr of test.sh)
 # env: TMO (600 s, then the guest is ended), SMP (2), MEM (768 MB), CPU, APPEND (kernel command line)
 # The image is opened with snapshot=on: a reboot of the guest keeps what was written, the end of this script forgets it.
 # time: until test.sh runs about 10 s, a reboot 15 s (TCG, 2-core x86_64 host)

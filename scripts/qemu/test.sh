@@ -23,7 +23,8 @@ prepare() {
   "$HERE/sysroot.sh" "$arch"
   "$HERE/initrd.sh" "$arch"
   scripts/cross/build.sh "$target"
-  cp "$W/target-$target/$TRIPLE/release/rtcam" "$F/rtcam-$arch"
+  local program=$W/target-$target/$TRIPLE/release/rtcam
+  cmp -s "$program" "$F/rtcam-$arch" || cp "$program" "$F/rtcam-$arch"
   # the webcam is plain C without any library; static, so that it runs in the bare guest
   if [ ! "$F/webcam-$arch" -nt tests/qemu/webcam.c ]; then
     "$W/venv/bin/python" -m ziglang cc -target "$MUSL" -O2 -static -s -o "$F/webcam-$arch" tests/qemu/webcam.c
@@ -36,8 +37,9 @@ target_vars_of() {
   esac
 }
 
-# tarball TARGET ARCH AS: what `make dist` makes, of the program that the other parts run
+# tarball TARGET ARCH AS: what `make dist` makes, of the program that the other parts run; again when a part of it changed
 tarball() {
+  if [ -s "$F/$3" ] && [ -z "$(find "$F/rtcam-$2" install.sh rtcam.example.toml ./*.md boards systemd scripts Cargo.lock -newer "$F/$3" -print -quit)" ]; then return; fi
   rm -rf "$W/qemu/dist"
   RTCAM_BUILT=$F/rtcam-$2 DIST=$W/qemu/dist scripts/dist.sh "$1"
   mv "$W/qemu/dist/"*.tar.gz "$F/$3"; rm -rf "$W/qemu/dist"
@@ -46,6 +48,7 @@ tarball() {
 # the same tarball, whose program gives its version as one patch level higher
 newer_tarball() {
   local tree version next
+  if [ "$F/newer.tar.gz" -nt "$F/rtcam.tar.gz" ]; then return; fi
   version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
   next=${version%.*}.$((${version##*.} + 1))
   tree=$(mktemp -d "$W/newer.XXXXXX")
@@ -72,6 +75,7 @@ if [ ! -s "$movie" ]; then
   mv "$movie.part" "$movie"
 fi
 
+rm -f artefacts/qemu-*.log
 export RTCAM_GUEST_FILES=$F RTCAM_RECEIVER=${CARGO_TARGET_DIR:-target}/debug/examples/receiver
 failed=()
 for part in "${parts[@]}"; do

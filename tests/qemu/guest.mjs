@@ -78,7 +78,7 @@ export class Guest {
     const console = openSync(join(guest.folder, 'console.log'), 'w');
     guest.#process = spawn(join(root, 'scripts/qemu', script), [arch, guest.folder, ...network], {
       stdio: ['ignore', console, console],
-      env: { ...process.env, TMO: '600', ...environment },
+      env: { ...process.env, TMO: '900', ...environment },
     });
     guest.#process.on('exit', () => (guest.#exited = true));
     process.on('exit', () => guest.#process.kill());

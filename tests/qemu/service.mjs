@@ -80,7 +80,8 @@ export class Service extends Rtcam {
     await this.live();
   }
 
-  /** Lets a thread hang. Returns how many seconds it took until another process served, by the guest's clock. */
+  /** Lets a thread hang. Returns how many seconds later another process was started, and when it served, by the guest's
+   *  clock. */
   async hang(thread) {
     const file = `${WEDGE}/${thread}`;
     let hung;
@@ -90,15 +91,15 @@ export class Service extends Rtcam {
       await this.waitFor(`the ${thread} thread hangs`, BACK_WITHIN_S, () => this.log().includes(`the ${thread} thread hangs`));
       await this.guest.sh(`rm ${file}`);
     }, 3 * BACK_WITHIN_S);
-    const { ActiveEnterTimestampMonotonic } = await this.unit('ActiveEnterTimestampMonotonic');
-    return Number(ActiveEnterTimestampMonotonic) / 1e6 - hung;
+    const unit = await this.unit('ExecMainStartTimestampMonotonic', 'ActiveEnterTimestampMonotonic');
+    const after = (stamp) => Number(stamp) / 1e6 - hung;
+    return { started: after(unit.ExecMainStartTimestampMonotonic), serves: after(unit.ActiveEnterTimestampMonotonic) };
   }
 
   /** SIGTERM by systemd. Returns how many seconds the process took to end. */
   async stop() {
-    const { before } = JSON.parse(await this.guest.sh(`read up _ < /proc/uptime; systemctl stop rtcam; echo "{\\"before\\": $up}"`));
+    const before = Number(await this.guest.sh("cut -d' ' -f1 /proc/uptime; systemctl stop rtcam"));
     const unit = await this.unit('Result', 'ExecMainStatus', 'ExecMainExitTimestampMonotonic');
-    this.keepLog();
     assert.deepEqual([unit.Result, unit.ExecMainStatus], ['success', '0'], this.log());
     return Number(unit.ExecMainExitTimestampMonotonic) / 1e6 - before;
   }
