@@ -14,8 +14,8 @@ export class Service extends Rtcam {
 
   /** What install.sh of this tarball says; throws when it refuses. Each tarball is unpacked once, as its user does it. */
   async install(tarball) {
-    await this.guest.sh(`mkdir -p /root/${tarball} && tar -xzf /t/${tarball} --strip-components=1 -C /root/${tarball}`);
-    return this.guest.sh(`cd /root/${tarball} && ./install.sh`, 120);
+    await this.guest.sh(`mkdir -p ~/${tarball} && tar -xzf /t/${tarball} --strip-components=1 -C ~/${tarball}`);
+    return this.guest.sh(`cd ~/${tarball} && ./install.sh`, 120);
   }
 
   /** The user's own config, for a camera of this section; and the journal as a file that tests can read at any time. */
