@@ -1,7 +1,7 @@
 //! `rtcam check`: is the config good, and what would it do? Starts nothing, opens no device.
 
 use super::ConfigArguments;
-use crate::config::{Config, SourceChoice};
+use crate::config::{AuthMode, Config, SourceChoice, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::overlay::Compositor;
 use std::io::Write;
@@ -36,9 +36,14 @@ fn summary(config: &Config) -> String {
         1 => "1 overlay".into(),
         many => format!("{many} overlays"),
     };
-    let access = if config.auth.password_hash.is_empty() { "open on this machine only" } else { "with a password" };
+    let scheme = if config.http.tls == TlsMode::Off { "http" } else { "https" };
+    let access = match (config.auth.mode, config.auth.has_credentials()) {
+        (AuthMode::Open, _) => "open to everybody",
+        (AuthMode::Auto, true) => "with a password",
+        (AuthMode::Auto, false) => "open on this machine only",
+    };
     format!(
-        "board {}; shows {source} at {} and {} fps with {layers}, as H.264 at {} to at most {} viewers, on http://{} ({access}) and UDP port {}",
+        "board {}; shows {source} at {} and {} fps with {layers}, as H.264 at {} to at most {} viewers, on {scheme}://{} ({access}) and UDP port {}",
         config.profile,
         camera.size(),
         camera.fps,

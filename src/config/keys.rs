@@ -4,7 +4,9 @@
 //! the error messages and are compared with the comments of `rtcam.example.toml`.
 
 use super::board;
-use super::{Config, Corner, LayerKind, LogLevel, OverlayConfig, Secret, SourceChoice, Tone};
+use super::{
+    AuthMode, Config, Corner, LayerKind, LogLevel, OverlayConfig, Role, Secret, SourceChoice, TlsMode, Tone, UserConfig,
+};
 use crate::units::KbitPerSec;
 use argon2::password_hash::phc::PasswordHash;
 use std::path::PathBuf;
@@ -20,6 +22,15 @@ pub struct Plan<T: 'static> {
 pub struct Section<T: 'static> {
     pub name: &'static str,
     pub keys: &'static [Key<T>],
+}
+
+/// A list of tables such as `[[overlay]]`.
+pub struct List<T: 'static> {
+    pub name: &'static str,
+    pub keys: &'static [Key<T>],
+    pub most: usize,
+    /// A short one, for messages.
+    pub example: &'static str,
 }
 
 pub struct Key<T: 'static> {
@@ -127,10 +138,18 @@ pub const fn text<T>(name: &'static str, form: &'static str, set: fn(&mut T, &st
 }
 
 /// The config file, in the order of `rtcam.example.toml`.
-pub static CONFIG: Plan<Config> = Plan { top: TOP, sections: SECTIONS, lists: &["overlay"] };
+pub static CONFIG: Plan<Config> = Plan { top: TOP, sections: SECTIONS, lists: &["overlay", "auth.user"] };
 
-static TOP: &[Key<Config>] =
-    &[Key { name: "board", rule: Rule::Known { words: board::choices, set: |c, v| c.board = v.into() } }];
+pub static OVERLAYS: List<OverlayConfig> =
+    List { name: "overlay", keys: OVERLAY, most: 32, example: r#"{type="logo"}"# };
+
+pub static USERS: List<UserConfig> =
+    List { name: "auth.user", keys: USER, most: 64, example: r#"{name="anna", role="host", password_hash="..."}"# };
+
+static TOP: &[Key<Config>] = &[
+    Key { name: "board", rule: Rule::Known { words: board::choices, set: |c, v| c.board = v.into() } },
+    text("state_dir", "a path", |c, v| put_path(&mut c.state_dir, v)),
+];
 
 static SECTIONS: &[Section<Config>] = &[
     Section { name: "camera", keys: CAMERA },
@@ -167,7 +186,7 @@ static CAMERA: &[Key<Config>] = &[
 ];
 
 /// The keys of one `[[overlay]]`.
-pub static OVERLAY: &[Key<OverlayConfig>] = &[
+static OVERLAY: &[Key<OverlayConfig>] = &[
     one_of("type", &[("logo", |o| o.kind = LayerKind::Logo), ("text", |o| o.kind = LayerKind::Text)]),
     text("file", "a path", |o, v| put_path(&mut o.file, v)),
     text("text", "text of at most 512 bytes without control characters", |o, v| {
@@ -226,18 +245,83 @@ static HTTP: &[Key<Config>] = &[
             },
         },
     },
+    one_of(
+        "tls",
+        &[
+            ("off", |c| c.http.tls = TlsMode::Off),
+            ("self-signed", |c| c.http.tls = TlsMode::SelfSigned),
+            ("files", |c| c.http.tls = TlsMode::Files),
+        ],
+    ),
+    text("tls_certificate", "a path", |c, v| put_path(&mut c.http.tls_certificate, v)),
+    text("tls_key", "a path", |c, v| put_path(&mut c.http.tls_key, v)),
 ];
 
-static AUTH: &[Key<Config>] = &[Key {
-    name: "password_hash",
-    rule: Rule::Secret {
-        form: "the line that `rtcam password` prints (an Argon2 hash), not the password itself",
-        set: |c, v| {
-            c.auth.password_hash = Secret::new(v);
-            v.is_empty() || is_password_hash(v)
+static AUTH: &[Key<Config>] = &[
+    one_of("mode", &[("auto", |c| c.auth.mode = AuthMode::Auto), ("open", |c| c.auth.mode = AuthMode::Open)]),
+    one_of(
+        "open_role",
+        &[
+            ("viewer", |c| c.auth.open_role = Role::Viewer),
+            ("operator", |c| c.auth.open_role = Role::Operator),
+            ("host", |c| c.auth.open_role = Role::Host),
+        ],
+    ),
+    Key {
+        name: "password_hash",
+        rule: Rule::Secret {
+            form: "the line that `rtcam password` prints (an Argon2 hash), not the password itself",
+            set: |c, v| {
+                c.auth.password_hash = Secret::new(v);
+                v.is_empty() || is_password_hash(v)
+            },
         },
     },
-}];
+    one_of(
+        "password_role",
+        &[
+            ("viewer", |c| c.auth.password_role = Role::Viewer),
+            ("operator", |c| c.auth.password_role = Role::Operator),
+            ("host", |c| c.auth.password_role = Role::Host),
+        ],
+    ),
+    whole("session_hours", 1, 720, |c, v| c.auth.session_hours = v as u32),
+];
+
+/// The keys of one `[[auth.user]]`.
+static USER: &[Key<UserConfig>] = &[
+    text("name", USER_NAME_FORM, |u, v| {
+        u.name = v.into();
+        is_user_name(v)
+    }),
+    one_of(
+        "role",
+        &[
+            ("viewer", |u| u.role = Role::Viewer),
+            ("operator", |u| u.role = Role::Operator),
+            ("host", |u| u.role = Role::Host),
+        ],
+    ),
+    Key {
+        name: "password_hash",
+        rule: Rule::Secret {
+            form: "the line that `rtcam access add` prints (an Argon2 hash), not the password itself",
+            set: |u, v| {
+                u.password_hash = Secret::new(v);
+                is_password_hash(v)
+            },
+        },
+    },
+];
+
+pub const USER_NAME_FORM: &str = "1 to 32 characters without a colon, control characters or blanks at its ends";
+
+/// People see it, and Basic ends it with a colon.
+pub fn is_user_name(value: &str) -> bool {
+    (1..=32).contains(&value.chars().count())
+        && !value.contains(|c: char| c == ':' || c.is_control())
+        && value.trim() == value
+}
 
 static WEBRTC: &[Key<Config>] = &[
     whole("udp_port", 0, 65_535, |c, v| c.webrtc.udp_port = v as u16),
@@ -394,6 +478,7 @@ mod tests {
             check_comments(section.name, section.keys);
         }
         check_comments("overlay", OVERLAY);
+        check_comments("auth.user", USER);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod keys;
 mod parse;
 
 pub use check::FurtherRule;
+pub use keys::{USER_NAME_FORM, is_user_name};
 pub use parse::{load, parse, parse_on};
 
 use crate::units::{KbitPerSec, Size};
@@ -21,6 +22,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// `auto` or the name of a board.
     pub board: String,
+    /// Where keys, links and certificates are kept. Empty: the usual place.
+    pub state_dir: PathBuf,
     /// What is known of the board this is; not a setting. Its defaults lie below the user's.
     pub profile: Profile,
     pub camera: CameraConfig,
@@ -36,6 +39,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             board: "auto".into(),
+            state_dir: PathBuf::new(),
             profile: Profile::default(),
             camera: CameraConfig::default(),
             overlays: Vec::new(),
@@ -206,11 +210,29 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Names by which browsers may reach us besides our own addresses, `host` or `host:port` (Origin and Host check).
     pub names: Vec<String>,
+    pub tls: TlsMode,
+    /// PEM files of `tls = "files"`.
+    pub tls_certificate: PathBuf,
+    pub tls_key: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    Off,
+    /// A certificate of our own making, kept in the state directory.
+    SelfSigned,
+    Files,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        HttpConfig { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), names: Vec::new() }
+        HttpConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            names: Vec::new(),
+            tls: TlsMode::Off,
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
+        }
     }
 }
 
@@ -227,9 +249,70 @@ pub enum Role {
     Host,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+impl Role {
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Host => "host",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Credentials are needed where any are set; without, everybody on this machine is at home.
+    Auto,
+    /// Nobody needs credentials, on whatever address. Only by the user's own hand.
+    Open,
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub struct AuthConfig {
-    /// Argon2 hash in PHC form, printed by `rtcam password`. Empty: open access, allowed on loopback only.
+    pub mode: AuthMode,
+    /// With `mode = "open"`: what somebody without credentials may do.
+    pub open_role: Role,
+    /// The one shared password, as an Argon2 hash in PHC form, printed by `rtcam password`. Empty: there is none.
+    pub password_hash: Secret,
+    pub password_role: Role,
+    pub users: Vec<UserConfig>,
+    /// How long a login lasts.
+    pub session_hours: u32,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        AuthConfig {
+            mode: AuthMode::Auto,
+            open_role: Role::Viewer,
+            password_hash: Secret::default(),
+            password_role: Role::Host,
+            users: Vec::new(),
+            session_hours: 12,
+        }
+    }
+}
+
+impl AuthConfig {
+    pub fn has_credentials(&self) -> bool {
+        !self.password_hash.is_empty() || !self.users.is_empty()
+    }
+
+    /// What somebody who shows nothing may do; None: nothing at all.
+    pub fn role_of_strangers(&self) -> Option<Role> {
+        match self.mode {
+            AuthMode::Open => Some(self.open_role),
+            AuthMode::Auto if self.has_credentials() => None,
+            AuthMode::Auto => Some(Role::Host),
+        }
+    }
+}
+
+/// One `[[auth.user]]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserConfig {
+    pub name: String,
+    pub role: Role,
     pub password_hash: Secret,
 }
 

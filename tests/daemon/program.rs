@@ -19,7 +19,7 @@ pub struct Program {
 
 fn command(arguments: &[&str], folder: &tempfile::TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtcam"));
-    command.args(arguments).current_dir(folder).env_remove("RTCAM_LOG");
+    command.args(arguments).current_dir(folder).env_remove("RTCAM_LOG").env("STATE_DIRECTORY", folder.path());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -2,7 +2,7 @@
 
 use rtcam::clock::Clock;
 use rtcam::config::{Config, Secret};
-use rtcam::http::{HttpState, Limits, serve};
+use rtcam::http::{Gate, HttpState, Limits, serve};
 use rtcam::output::{Answer, Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId, ViewerStats};
 use rtcam::stream::status::{CameraState, StreamStatus};
 use rtcam::stream::{Stream, Subscription, Wake};
@@ -10,7 +10,7 @@ use rtcam::units::{KbitPerSec, Micros};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -181,6 +181,7 @@ pub struct Bench {
     pub address: SocketAddr,
     pub door: Arc<FakeDoor>,
     pub stream: Arc<FakeStream>,
+    pub gate: Gate,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
 }
@@ -196,22 +197,26 @@ impl Bench {
 
     pub async fn with_password() -> Bench {
         let mut config = Config::default();
-        config.auth.password_hash = hash();
+        config.auth.password_hash = hash(PASSWORD);
         Bench::with(Limits::default(), config).await
     }
 
     pub async fn with(limits: Limits, config: Config) -> Bench {
+        Bench::with_clock(limits, config, Clock::system()).await
+    }
+
+    pub async fn with_clock(limits: Limits, config: Config, clock: Clock) -> Bench {
         collect_logs();
         let door = Arc::new(FakeDoor::default());
         door.book().capacity = config.webrtc.max_viewers as usize;
         let stream = Arc::new(FakeStream(Mutex::new(live())));
-        let state =
-            HttpState::with_limits(&config, door.clone(), stream.clone(), Clock::system(), limits).expect("a state");
+        let state = HttpState::with_limits(&config, door.clone(), stream.clone(), clock, limits).expect("a state");
+        let gate = state.gate();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, state, stopped));
-        Bench { address, door, stream, stop, server }
+        Bench { address, door, stream, gate, stop, server }
     }
 
     pub async fn stop(self) {
@@ -229,7 +234,18 @@ impl Bench {
 
     /// One request on a connection of its own.
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let mut stream = self.connect().await;
+        self.ask_over(self.connect().await, method, path, headers, body).await
+    }
+
+    /// The same, on a connection that is there already.
+    pub async fn ask_over<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
         let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             text += &format!("Host: {}\r\n", self.address);
@@ -263,11 +279,11 @@ impl Bench {
 }
 
 /// A hash that is quick to verify.
-pub fn hash() -> Secret {
+pub fn hash(password: &str) -> Secret {
     use argon2::password_hash::CustomizedPasswordHasher;
     let params = argon2::Params::new(8, 1, 1, None).unwrap();
     let argon2 = argon2::Argon2::default();
-    let hash = argon2.hash_password_customized(PASSWORD.as_bytes(), b"0123456789abcdef", None, None, params).unwrap();
+    let hash = argon2.hash_password_customized(password.as_bytes(), b"0123456789abcdef", None, None, params).unwrap();
     Secret::new(hash.to_string())
 }
 
@@ -278,13 +294,13 @@ pub async fn soon<F: std::future::Future>(work: F) -> F::Output {
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
-    head: String,
+    pub head: String,
     pub body: String,
 }
 
 impl Reply {
     /// Everything up to the end of the connection.
-    pub async fn read(stream: &mut TcpStream) -> Reply {
+    pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Reply {
         let mut bytes = Vec::new();
         let _ = soon(stream.read_to_end(&mut bytes)).await;
         Reply::parse(&String::from_utf8_lossy(&bytes))

@@ -4,7 +4,9 @@
 
 mod access;
 mod bench;
+mod canary;
 mod connections;
 mod pages;
+mod tls;
 mod websocket;
 mod whep;

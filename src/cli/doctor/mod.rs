@@ -55,7 +55,7 @@ fn load(arguments: &ConfigArguments) -> (Config, doctor::files::Facts) {
         mode: file.as_deref().and_then(probe::mode),
         file: file.map(|path| path.display().to_string()),
         mistake,
-        has_password: !config.auth.password_hash.is_empty(),
+        has_password: config.auth.has_credentials(),
     };
     (config, facts)
 }
