@@ -10,7 +10,7 @@ use super::passwords::Passwords;
 use super::state::StateFolder;
 use crate::clock::{self, Clock};
 use crate::config::{AuthConfig, Role, Secret};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::signal::identity::{Identity, Proof};
 use axum::http::{HeaderMap, header};
 use base64ct::{Base64, Encoding};
@@ -146,20 +146,36 @@ impl Gate {
         }
     }
 
-    /// The text of the link is seen this once. Waits for the disk.
-    pub async fn make_link(&self, role: Role, life: Duration, name: &str) -> Result<MadeLink> {
-        let (links, name) = (self.0.links.clone(), name.to_owned());
-        on_disk(move || links.make(role, life, &name)).await
+    /// The text of the link is seen this once. It opens at once, and is written behind our back.
+    pub fn make_link(&self, role: Role, life: Duration, name: &str) -> Result<MadeLink> {
+        let made = self.0.links.make_unsaved(role, life, name)?;
+        self.save_links();
+        Ok(made)
     }
 
     pub fn links(&self) -> Vec<Link> {
         self.0.links.list()
     }
 
-    /// False: there is no such link, or it was revoked before. Waits for the disk.
-    pub async fn revoke(&self, id: &str) -> Result<bool> {
-        let (links, id) = (self.0.links.clone(), id.to_owned());
-        on_disk(move || links.revoke(&id)).await
+    /// Counts at once. False: there is no such link, or it was revoked before.
+    pub fn revoke(&self, id: &str) -> bool {
+        let done = self.0.links.revoke_unsaved(id);
+        if done {
+            self.save_links();
+        }
+        done
+    }
+
+    /// The ids of links that have ended since the last call, in whatever way. For one listener; another one would get
+    /// the rest.
+    pub fn newly_ended_links(&self) -> Vec<String> {
+        self.0.links.newly_ended()
+    }
+
+    fn save_links(&self) {
+        let links = self.0.links.clone();
+        // what cannot be written it says itself
+        tokio::task::spawn_blocking(move || drop(links.save()));
     }
 
     /// For whoever looks at the disk.
@@ -171,11 +187,6 @@ impl Gate {
         // every change is one step: nothing is half-done when a thread panics
         self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "links: the work on the disk").because(error)))
 }
 
 /// What an Authorization header shows.

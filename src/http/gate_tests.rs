@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::{TestHand, WallMicros};
 use crate::config::{AuthMode, UserConfig};
+use crate::error::ErrorKind;
 use crate::http::passwords::REMEMBER;
 use argon2::password_hash::CustomizedPasswordHasher;
 use argon2::{Argon2, Params};
@@ -242,7 +243,7 @@ async fn requests_of_one_address_that_come_together_all_get_in() {
 #[tokio::test]
 async fn a_link_opens_as_a_bearer_and_as_a_cookie_until_it_is_revoked() {
     let (gate, _hand) = gate();
-    let made = gate.make_link(Role::Operator, Duration::from_secs(7200), "Front desk").await.unwrap();
+    let made = gate.make_link(Role::Operator, Duration::from_secs(7200), "Front desk").unwrap();
     let set = gate.exchange(&made.token).unwrap();
     assert!(set.contains("SameSite=Lax") && set.contains("Max-Age=7200"), "{set}");
     let proof = Proof::Link(made.link.id.clone());
@@ -250,8 +251,8 @@ async fn a_link_opens_as_a_bearer_and_as_a_cookie_until_it_is_revoked() {
     assert_eq!(gate.check(peer(1), &bearer(&made.token)).await, who);
     assert_eq!(gate.check(peer(1), &cookie(&set)).await, who);
     assert_eq!(gate.links(), [made.link.clone()]);
-    assert!(gate.revoke(&made.link.id).await.unwrap());
-    assert!(!gate.revoke(&made.link.id).await.unwrap());
+    assert!(gate.revoke(&made.link.id));
+    assert!(!gate.revoke(&made.link.id));
     assert_eq!(gate.check(peer(1), &bearer(&made.token)).await, Err(Denial::Link(LinkRefusal::Revoked)));
     assert_eq!(gate.check(peer(1), &cookie(&set)).await, Err(Denial::Unknown));
     assert_eq!(gate.exchange(&made.token), Err(Denial::Link(LinkRefusal::Revoked)));
@@ -261,7 +262,7 @@ async fn a_link_opens_as_a_bearer_and_as_a_cookie_until_it_is_revoked() {
 #[tokio::test]
 async fn a_cookie_does_not_outlive_its_link_whatever_the_clock_is_set_to() {
     let (gate, hand) = gate();
-    let made = gate.make_link(Role::Viewer, Duration::from_secs(3600), "").await.unwrap();
+    let made = gate.make_link(Role::Viewer, Duration::from_secs(3600), "").unwrap();
     let set = gate.exchange(&made.token).unwrap();
     hand.advance(Duration::from_secs(3599));
     assert!(gate.check(peer(1), &cookie(&set)).await.is_ok());
@@ -274,16 +275,17 @@ async fn a_cookie_does_not_outlive_its_link_whatever_the_clock_is_set_to() {
 #[tokio::test]
 async fn a_stay_ends_when_its_link_is_revoked_and_no_other_does() {
     let (gate, _hand) = gate();
-    let made = gate.make_link(Role::Viewer, Duration::from_secs(3600), "").await.unwrap();
-    let other = gate.make_link(Role::Viewer, Duration::from_secs(3600), "").await.unwrap();
+    let made = gate.make_link(Role::Viewer, Duration::from_secs(3600), "").unwrap();
+    let other = gate.make_link(Role::Viewer, Duration::from_secs(3600), "").unwrap();
     let by_link = gate.check(peer(1), &bearer(&made.token)).await.unwrap();
     let by_other = gate.check(peer(1), &bearer(&other.token)).await.unwrap();
     let by_password = gate.check(peer(1), &bearer(PASSWORD)).await.unwrap();
     let (waiting, gate_there) = (by_link.clone(), gate.clone());
     let ended = tokio::spawn(async move { gate_there.ended(&waiting).await });
-    gate.revoke(&made.link.id).await.unwrap();
+    gate.revoke(&made.link.id);
     tokio::time::timeout(Duration::from_secs(20), ended).await.expect("at once").unwrap();
     assert!(!gate.is_still_valid(&by_link));
+    assert_eq!((gate.newly_ended_links(), gate.newly_ended_links()), (vec![made.link.id], vec![]));
     for stays in [by_other, by_password] {
         assert!(gate.is_still_valid(&stays));
         let at_once = tokio::time::timeout(Duration::from_millis(20), gate.ended(&stays)).await;
@@ -295,7 +297,7 @@ async fn a_stay_ends_when_its_link_is_revoked_and_no_other_does() {
 async fn a_check_costs_nothing_but_argon2() {
     let (gate, _hand) = gate_of(&users());
     let set = gate.login(peer(1), "anna", ANNAS.into()).await.unwrap().unwrap();
-    let link = gate.make_link(Role::Viewer, Duration::from_secs(3600), "").await.unwrap();
+    let link = gate.make_link(Role::Viewer, Duration::from_secs(3600), "").unwrap();
     for headers in [cookie(&set), bearer(&link.token), basic(&format!("anna:{ANNAS}"))] {
         gate.check(peer(1), &headers).await.unwrap();
         // on this thread's CPU time: a busy machine does not count

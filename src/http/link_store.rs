@@ -48,6 +48,8 @@ pub struct Links {
 struct Known {
     key: Key,
     ledger: Ledger,
+    /// Links whose key is gone, until they are told.
+    voided: Vec<String>,
     stamps: [Option<Stamp>; 2],
 }
 
@@ -55,7 +57,7 @@ impl Links {
     /// Reads or makes the two files; `state` is None where nothing can be kept.
     pub fn open(state: Option<Arc<StateFolder>>, clock: Clock) -> Result<Links> {
         let (ended, warned) = (watch::Sender::new(0), AtomicBool::new(false));
-        let fresh = || Some(Known { key: random()?, ledger: Ledger::default(), stamps: [None; 2] });
+        let fresh = || Some(Known { key: random()?, ledger: Ledger::default(), voided: Vec::new(), stamps: [None; 2] });
         let known = fresh().ok_or_else(|| Error::new(ErrorKind::Io, "the system gives no random numbers"))?;
         let links = Links { state, must_keep: false, clock, known: Mutex::new(known), ended, warned };
         if let Some(state) = &links.state
@@ -105,6 +107,22 @@ impl Links {
 
     /// Waits for the disk.
     pub fn make(&self, role: Role, life: Duration, name: &str) -> Result<MadeLink> {
+        let made = self.make_unsaved(role, life, name)?;
+        self.save()?;
+        Ok(made)
+    }
+
+    /// Waits for the disk. False: there is no such link, or it was revoked before.
+    pub fn revoke(&self, id: &str) -> Result<bool> {
+        let done = self.revoke_unsaved(id);
+        if done {
+            self.save()?;
+        }
+        Ok(done)
+    }
+
+    /// It opens from now on; `save` must follow.
+    pub fn make_unsaved(&self, role: Role, life: Duration, name: &str) -> Result<MadeLink> {
         let bad = |why: &str| Err(Error::new(ErrorKind::BadInput, format!("make a link: {why}")));
         if !(SHORTEST..=LONGEST).contains(&life) {
             return bad("it may live from a minute to 30 days");
@@ -130,18 +148,24 @@ impl Links {
             }
             links::sign(&known.key, &link)
         };
-        self.save()?;
         Ok(MadeLink { link, token })
     }
 
-    /// Counts at once; waits for the disk. False: there is no such link, or it was revoked before.
-    pub fn revoke(&self, id: &str) -> Result<bool> {
+    /// It opens nothing from now on; `save` must follow.
+    pub fn revoke_unsaved(&self, id: &str) -> bool {
         let done = self.known().ledger.revoke(id);
         if done {
             self.ended.send_modify(|count| *count += 1);
-            self.save()?;
         }
-        Ok(done)
+        done
+    }
+
+    /// The links that were revoked, have expired or are void, each told once. For one listener.
+    pub fn newly_ended(&self) -> Vec<String> {
+        let mut known = self.known();
+        let mut ended = std::mem::take(&mut known.voided);
+        ended.extend(known.ledger.newly_ended(self.moment()));
+        ended
     }
 
     /// Takes in what another program changed; looks at the disk.
@@ -187,9 +211,10 @@ impl Links {
         let another_key = known.key != key;
         if another_key {
             // whatever was signed with the old one is void
-            (known.key, known.ledger) = (key, Ledger::default());
+            known.key = key;
+            known.voided = std::mem::take(&mut known.ledger).ids();
         }
-        let revoked_one = known.ledger.merge(list, self.moment());
+        let revoked_one = known.ledger.take_in(list, self.moment());
         known.stamps = stamps;
         drop(known);
         if another_key || revoked_one {
@@ -199,7 +224,7 @@ impl Links {
     }
 
     /// The list, with what others wrote meanwhile.
-    fn save(&self) -> Result<()> {
+    pub fn save(&self) -> Result<()> {
         let Some(state) = &self.state else { return Ok(()) };
         let saved = state.lock(&self.clock).and_then(|_lock| {
             let [key, _] = stamps(state);

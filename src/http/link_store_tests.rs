@@ -90,6 +90,7 @@ fn a_new_key_on_the_disk_voids_the_links_of_the_running_one() {
     std::fs::write(folder.path().join(KEY_FILE), [1; 32]).unwrap();
     running.refresh();
     assert_eq!(running.judge(&old.token), Err(LinkRefusal::Forged));
+    assert_eq!((running.newly_ended(), running.newly_ended()), (vec![old.link.id], vec![]));
 }
 
 #[test]

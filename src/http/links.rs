@@ -127,6 +127,9 @@ struct Row {
     /// The end on the monotonic clock, from the first time this run knew of the link with a clock to be believed.
     #[serde(skip)]
     until: Option<Micros>,
+    /// That it has ended, to whoever listens.
+    #[serde(skip)]
+    told: bool,
 }
 
 /// The links we know of. What is not in it may still be a good link: its text says all; but it cannot be listed.
@@ -160,7 +163,7 @@ impl Ledger {
                 return Err(LinkRefusal::Forged);
             }
         }
-        let row = self.0.entry(link.id.clone()).or_insert(Row { link: link.clone(), revoked: false, until: None });
+        let row = self.0.entry(link.id.clone()).or_insert(Row::new(link.clone()));
         // what is signed counts, not what the list says of it
         row.link = link.clone();
         row.judge(at)?;
@@ -183,7 +186,7 @@ impl Ledger {
         if self.0.len() >= MOST_LINKS {
             return false;
         }
-        let mut row = Row { link, revoked: false, until: None };
+        let mut row = Row::new(link);
         row.see(at);
         self.0.insert(row.link.id.clone(), row);
         true
@@ -195,7 +198,7 @@ impl Ledger {
     }
 
     /// Takes in what another program wrote; true when a link is revoked that was not before.
-    pub fn merge(&mut self, other: Ledger, at: Moment) -> bool {
+    pub fn take_in(&mut self, other: Ledger, at: Moment) -> bool {
         let mut revoked_one = false;
         for (id, theirs) in other.0 {
             let ours = self.0.entry(id).or_insert(Row { revoked: false, ..theirs.clone() });
@@ -214,6 +217,21 @@ impl Ledger {
         good
     }
 
+    /// Those that have ended and were not told before. A clock that is wrong for a while ends nothing for good.
+    pub fn newly_ended(&mut self, at: Moment) -> Vec<String> {
+        let over = |row: &mut Row| matches!(row.judge(at), Err(LinkRefusal::Revoked | LinkRefusal::Expired));
+        let rows = self.0.values_mut().filter_map(|row| {
+            let news = !row.told && over(row);
+            row.told |= news;
+            news.then(|| row.link.id.clone())
+        });
+        rows.collect()
+    }
+
+    pub fn ids(self) -> Vec<String> {
+        self.0.into_keys().collect()
+    }
+
     pub fn contains(&self, id: &str) -> bool {
         self.0.contains_key(id)
     }
@@ -226,6 +244,10 @@ impl Ledger {
 }
 
 impl Row {
+    fn new(link: Link) -> Row {
+        Row { link, revoked: false, until: None, told: false }
+    }
+
     fn judge(&mut self, at: Moment) -> Result<(), LinkRefusal> {
         if self.revoked {
             return Err(LinkRefusal::Revoked);

@@ -94,9 +94,22 @@ fn a_revoked_link_stays_so_through_a_file_and_its_neighbours_do_not_care() {
     // a list from before the revocation does not undo it
     let mut old = Ledger::default();
     assert!(old.add(link("a", 600), at(START_S, 0)));
-    assert!(!again.merge(old, at(START_S, 0)));
+    assert!(!again.take_in(old, at(START_S, 0)));
     assert_eq!(again.judge_id("a", at(START_S + 1, 5)), Err(LinkRefusal::Revoked));
-    assert!(again.merge(Ledger::parse(br#"{"links":[]}"#).unwrap(), at(START_S, 0)) == false && again.contains("b"));
+    assert!(again.take_in(Ledger::parse(br#"{"links":[]}"#).unwrap(), at(START_S, 0)) == false && again.contains("b"));
+}
+
+#[test]
+fn what_has_ended_is_told_once_and_a_wrong_clock_ends_nothing() {
+    let mut ledger = Ledger::default();
+    for (id, life_s) in [("a", 60), ("b", 600), ("c", 600)] {
+        assert!(ledger.add(link(id, life_s), at(START_S, 0)));
+    }
+    assert!(ledger.newly_ended(at(0, 1)).is_empty(), "a clock that lost its time");
+    assert!(ledger.revoke("b"));
+    assert_eq!(ledger.newly_ended(at(START_S, 1)), ["b"]);
+    assert_eq!(ledger.newly_ended(at(START_S + 60, 60)), ["a"]);
+    assert!(ledger.newly_ended(at(START_S + 61, 61)).is_empty());
 }
 
 #[test]

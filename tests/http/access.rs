@@ -134,7 +134,7 @@ impl Shown {
             }
             RevokedLink | RevokedLinksCookie => {
                 let (id, headers) = by_link(bench, Role::Host, matches!(self, RevokedLinksCookie)).await;
-                assert!(bench.gate.revoke(&id).await.unwrap());
+                assert!(bench.gate.revoke(&id));
                 headers
             }
             SharedPassword => bearer(PASSWORD),
@@ -165,7 +165,7 @@ async fn logged_in(bench: &Bench, name: &str) -> Vec<(&'static str, String)> {
 
 /// The link's id, and what shows it: itself, or the cookie it was exchanged for.
 async fn by_link(bench: &Bench, role: Role, as_cookie: bool) -> (String, Vec<(&'static str, String)>) {
-    let made = bench.gate.make_link(role, LINK_LIFE, "a guest").await.unwrap();
+    let made = bench.gate.make_link(role, LINK_LIFE, "a guest").unwrap();
     if !as_cookie {
         return (made.link.id, vec![("Authorization", format!("Bearer {}", made.token))]);
     }
@@ -264,11 +264,11 @@ async fn a_link_that_does_not_open_says_why_in_the_form() {
     };
     says("/?link=rtl1.AAAA", "en", "not complete").await;
     says("/?link=%3Cscript%3E", "en", "not complete").await;
-    let made = make().await.unwrap();
-    bench.gate.revoke(&made.link.id).await.unwrap();
+    let made = make().unwrap();
+    bench.gate.revoke(&made.link.id);
     says(&made.path(), "en", "no longer valid").await;
     says(&made.path(), "zh-CN", "链接已失效").await;
-    let made = make().await.unwrap();
+    let made = make().unwrap();
     hand.set_wall(WallMicros(3_000_000));
     says(&made.path(), "en", "clock is not set").await;
     hand.set_wall(WallMicros(1_800_000_000_000_000));

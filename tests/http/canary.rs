@@ -63,9 +63,9 @@ async fn nothing_that_is_said_or_logged_holds_a_secret_or_a_whole_address() {
     let mut said = Said::default();
     let said = &mut said;
 
-    let made = bench.gate.make_link(Role::Viewer, Duration::from_secs(600), "a guest").await.unwrap();
-    let gone = bench.gate.make_link(Role::Host, Duration::from_secs(600), "").await.unwrap();
-    bench.gate.revoke(&gone.link.id).await.unwrap();
+    let made = bench.gate.make_link(Role::Viewer, Duration::from_secs(600), "a guest").unwrap();
+    let gone = bench.gate.make_link(Role::Host, Duration::from_secs(600), "").unwrap();
+    bench.gate.revoke(&gone.link.id);
     let by_link = secret_of(&ask(&bench, said, "GET", &made.path(), &[], "").await);
     let shared = ask(&bench, said, "POST", "/login", &[], &format!("password={PASSWORD}")).await;
     let by_password = secret_of(&shared);
