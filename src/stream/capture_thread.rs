@@ -75,7 +75,8 @@ impl CaptureThread {
                 0 => (Want::Heartbeat, IDLE_GRAB_WAIT),
                 _ => (Want::Picture, GRAB_WAIT),
             };
-            let wait = match source.controls() {
+            // the first picture comes before everything else
+            let wait = match source.controls().filter(|_| flow.first_picture.is_some()) {
                 Some(controls) => self.controls.turn(controls, &self.shared.desk, wait),
                 None => wait,
             };
