@@ -4,7 +4,10 @@
 //! the error messages and are compared with the comments of `rtcam.example.toml`.
 
 use super::board;
-use super::{Config, Corner, LayerKind, LogLevel, OverlayConfig, Secret, SourceChoice, Tone};
+use super::{
+    Config, Corner, ExtraAddress, IceServerConfig, IceUrl, LayerKind, LogLevel, OverlayConfig, Secret, SourceChoice,
+    Tone,
+};
 use crate::units::KbitPerSec;
 use argon2::password_hash::phc::PasswordHash;
 use std::path::PathBuf;
@@ -126,8 +129,12 @@ pub const fn text<T>(name: &'static str, form: &'static str, set: fn(&mut T, &st
     Key { name, rule: Rule::Text { form, set } }
 }
 
+const fn secret<T>(name: &'static str, form: &'static str, set: fn(&mut T, &str) -> bool) -> Key<T> {
+    Key { name, rule: Rule::Secret { form, set } }
+}
+
 /// The config file, in the order of `rtcam.example.toml`.
-pub static CONFIG: Plan<Config> = Plan { top: TOP, sections: SECTIONS, lists: &["overlay"] };
+pub static CONFIG: Plan<Config> = Plan { top: TOP, sections: SECTIONS, lists: &["overlay", "webrtc.ice_server"] };
 
 static TOP: &[Key<Config>] =
     &[Key { name: "board", rule: Rule::Known { words: board::choices, set: |c, v| c.board = v.into() } }];
@@ -241,9 +248,50 @@ static AUTH: &[Key<Config>] = &[Key {
 
 static WEBRTC: &[Key<Config>] = &[
     whole("udp_port", 0, 65_535, |c, v| c.webrtc.udp_port = v as u16),
+    whole("tcp_port", 0, 65_535, |c, v| c.webrtc.tcp_port = v as u16),
+    Key {
+        name: "extra_addresses",
+        rule: Rule::Texts {
+            form: r#"at most 8 addresses as "203.0.113.7" or "203.0.113.7/10.0.0.5""#,
+            clear: |c| c.webrtc.extra_addresses.clear(),
+            add: |c, v| {
+                let address = ExtraAddress::parse(v);
+                c.webrtc.extra_addresses.extend(address);
+                address.is_some() && c.webrtc.extra_addresses.len() <= 8
+            },
+        },
+    },
     whole("max_viewers", 1, 256, |c, v| c.webrtc.max_viewers = v as u32),
     whole("playout_delay_min_ms", 0, 40_950, |c, v| c.webrtc.playout_delay_min_ms = v as u32),
     whole("playout_delay_max_ms", 0, 40_950, |c, v| c.webrtc.playout_delay_max_ms = v as u32),
+];
+
+/// The keys of one `[[webrtc.ice_server]]`.
+pub static ICE_SERVER: &[Key<IceServerConfig>] = &[
+    Key {
+        name: "urls",
+        rule: Rule::Texts {
+            form: r#"at most 4 URLs as "stun:HOST", "turn:HOST:3478", "turn:HOST?transport=tcp" or "turns:HOST""#,
+            clear: |s| s.urls.clear(),
+            add: |s, v| {
+                s.urls.push(v.into());
+                IceUrl::parse(v).is_some() && s.urls.len() <= 4
+            },
+        },
+    },
+    text("username", "text of at most 128 bytes without control characters", |s, v| {
+        s.username = v.into();
+        is_short_text(v)
+    }),
+    secret("credential", "text of at most 128 bytes without control characters", |s, v| {
+        s.credential = Secret::new(v);
+        is_short_text(v)
+    }),
+    secret("secret", "text of at most 128 bytes without control characters", |s, v| {
+        s.secret = Secret::new(v);
+        is_short_text(v)
+    }),
+    whole("ttl_s", 60, 3600, |s, v| s.ttl_s = v as u32),
 ];
 
 static LOG: &[Key<Config>] = &[one_of(
@@ -259,6 +307,10 @@ static LOG: &[Key<Config>] = &[one_of(
 fn put_path(place: &mut PathBuf, value: &str) -> bool {
     *place = value.into();
     !value.contains('\0')
+}
+
+fn is_short_text(value: &str) -> bool {
+    value.len() <= 128 && !value.chars().any(char::is_control)
 }
 
 fn is_hex(digits: &str, count: usize) -> bool {
@@ -394,13 +446,16 @@ mod tests {
             check_comments(section.name, section.keys);
         }
         check_comments("overlay", OVERLAY);
+        check_comments("webrtc.ice_server", ICE_SERVER);
     }
 
     #[test]
-    fn the_overlay_examples_are_the_defaults_too() {
+    fn the_examples_of_lists_are_the_defaults_too() {
         let config = crate::config::parse("rtcam.example.toml", &whole_example(), &[]).expect("the example is good");
         let logo = OverlayConfig { x: Some(16), y: Some(16), ..OverlayConfig::default() };
         let text = OverlayConfig { kind: LayerKind::Text, ..OverlayConfig::default() };
         assert_eq!(config.overlays, [logo, text]);
+        let server = IceServerConfig { urls: vec!["stun:stun.example.org".into()], ..IceServerConfig::default() };
+        assert_eq!(config.webrtc.ice_servers, [server]);
     }
 }

@@ -5,8 +5,8 @@
 
 use super::board::Machine;
 use super::check::{FurtherRule, check};
-use super::keys::{CONFIG, Key, OVERLAY, Plan, Rule};
-use super::{Config, OverlayConfig};
+use super::keys::{CONFIG, ICE_SERVER, Key, OVERLAY, Plan, Rule};
+use super::{Config, IceServerConfig, OverlayConfig};
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -16,6 +16,7 @@ use toml::de::{DeTable, DeValue};
 
 const MAX_FILE_BYTES: u64 = 1 << 20;
 const MAX_LAYERS: usize = 32;
+const MAX_ICE_SERVERS: usize = 4;
 const MAX_PROBLEMS_SHOWN: usize = 10;
 /// Longer values are cut where a message quotes them.
 const MAX_QUOTED_CHARS: usize = 60;
@@ -160,11 +161,48 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn root(&mut self, root: &DeTable, config: &mut Config) {
         for (name, value) in root {
-            if name.get_ref() == "overlay" {
-                self.overlays(value, config);
-            } else {
-                self.entry(config, &CONFIG, name, value);
+            match (name.get_ref().as_ref(), value.get_ref()) {
+                ("overlay", _) => self.overlays(value, config),
+                ("webrtc", DeValue::Table(table)) => self.webrtc(table, config),
+                _ => self.entry(config, &CONFIG, name, value),
             }
+        }
+    }
+
+    /// A section with a list in it.
+    fn webrtc(&mut self, table: &DeTable, config: &mut Config) {
+        for (key, value) in table {
+            if key.get_ref() == "ice_server" {
+                self.ice_servers(value, config);
+                continue;
+            }
+            let keys = CONFIG.sections.iter().find(|section| section.name == "webrtc").map_or(&[][..], |s| s.keys);
+            self.key(config, keys, (&CONFIG, "webrtc"), (key.get_ref(), key.span()), value);
+        }
+    }
+
+    /// The list replaces what was there.
+    fn ice_servers(&mut self, value: &Spanned<DeValue>, config: &mut Config) {
+        config.webrtc.ice_servers.clear();
+        self.notes.set.retain(|place| !place.key.starts_with("webrtc.ice_server."));
+        let servers = match value.get_ref() {
+            DeValue::Array(servers) if servers.len() <= MAX_ICE_SERVERS => servers,
+            DeValue::Array(_) => {
+                return self.problem(&value.span(), &format!("at most {MAX_ICE_SERVERS} ICE servers are possible"));
+            }
+            _ => return self.problem(&value.span(), "ice_server must be a list: write [[webrtc.ice_server]]"),
+        };
+        for (number, server) in servers.iter().enumerate() {
+            let DeValue::Table(table) = server.get_ref() else {
+                self.problem(&server.span(), "each ICE server is a table such as {urls=[\"stun:stun.example.org\"]}");
+                continue;
+            };
+            let mut made = IceServerConfig::default();
+            for (key, value) in table {
+                let section = format!("webrtc.ice_server.{number}");
+                self.key(&mut made, ICE_SERVER, (&CONFIG, &section), (key.get_ref(), key.span()), value);
+            }
+            config.webrtc.ice_servers.push(made);
         }
     }
 
@@ -228,6 +266,7 @@ impl Reader<'_> {
                 self.key(config, CONFIG.top, (&CONFIG, ""), (path, nowhere), &value);
             }
             _ if path == "overlay" => self.overlays(&value, config),
+            _ if path == "webrtc.ice_server" => self.ice_servers(&value, config),
             _ if name == "overlay" => self.problem(&nowhere, "overlays are set as a whole: overlay=[{type=\"logo\"}]"),
             Some(section) if !key.is_empty() => {
                 self.key(config, section.keys, (&CONFIG, name), (key, nowhere), &value);
@@ -249,9 +288,10 @@ impl Reader<'_> {
             let names: Vec<&'static str> = keys.iter().map(|key| key.name).collect();
             return self.problem(&name_span, &unknown_key(plan, section, name, &names));
         };
-        let shown = match section.split('.').next() {
-            None | Some("") => name.to_owned(),
-            Some(section) => format!("{section}.{name}"),
+        // `overlay.0` is shown as `overlay`
+        let shown = match section.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('.') {
+            "" => name.to_owned(),
+            section => format!("{section}.{name}"),
         };
         let secret = matches!(key.rule, Rule::Secret { .. });
         let (order, lead) = (self.source.order(&value.span()), self.source.lead(&shown, &value.span(), secret));
@@ -382,7 +422,10 @@ fn put<T>(target: &mut T, rule: &Rule<T>, value: &DeValue) -> Result<(), String>
 }
 
 fn unknown_key<P>(plan: &Plan<P>, section: &str, name: &str, names: &[&'static str]) -> String {
-    let title = if section.starts_with("overlay.") { "[[overlay]]".into() } else { format!("[{section}]") };
+    let title = match section.rsplit_once('.') {
+        Some((list, _)) if plan.lists.contains(&list) => format!("[[{list}]]"),
+        _ => format!("[{section}]"),
+    };
     let hint = match did_you_mean(name, names) {
         none if none.is_empty() => belongs_to(plan, name),
         near => near,
