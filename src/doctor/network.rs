@@ -1,4 +1,4 @@
-//! Whether the two ports are free, and who can reach them.
+//! Whether our ports are free, and who can reach them.
 //!
 //! Pure. Input: the outcome of binding each of them for a moment.
 
@@ -13,6 +13,8 @@ pub struct Facts {
     pub http: Result<(), ErrorKind>,
     pub udp: SocketAddr,
     pub media: Result<(), ErrorKind>,
+    /// ICE-TCP, where it is on.
+    pub tcp: Option<(SocketAddr, Result<(), ErrorKind>)>,
     /// Another rtcam runs on this machine.
     pub runs_already: bool,
 }
@@ -22,6 +24,9 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         judge_port(facts, &format!("TCP {} (page)", facts.listen), facts.http, "http.listen"),
         judge_port(facts, &format!("UDP {} (video)", facts.udp), facts.media, "webrtc.udp_port"),
     ];
+    if let Some((tcp, outcome)) = facts.tcp {
+        findings.push(judge_port(facts, &format!("TCP {tcp} (video)"), outcome, "webrtc.tcp_port"));
+    }
     if facts.listen.ip().to_canonical().is_loopback() {
         findings.push(Finding::warn(
             GROUP,
@@ -59,7 +64,8 @@ mod tests {
 
     fn levels(listen: &str, http: Result<(), ErrorKind>, runs_already: bool) -> Vec<Level> {
         let listen: SocketAddr = listen.parse().expect("an address");
-        let facts = Facts { listen, http, udp: SocketAddr::new(listen.ip(), 8189), media: Ok(()), runs_already };
+        let facts =
+            Facts { listen, http, udp: SocketAddr::new(listen.ip(), 8189), media: Ok(()), tcp: None, runs_already };
         judge(&facts).iter().map(|finding| finding.level).collect()
     }
 
@@ -72,6 +78,15 @@ mod tests {
         for kind in [ErrorKind::PermissionDenied, ErrorKind::AddrNotAvailable, ErrorKind::Other] {
             assert_eq!(levels(everywhere, Err(kind), true), [Level::Bad, Level::Ok], "{kind:?}");
         }
+    }
+
+    #[test]
+    fn the_tcp_port_for_video_is_looked_at_where_it_is_on() {
+        let address: SocketAddr = "0.0.0.0:8190".parse().expect("an address");
+        let tcp = Some((address, Err(ErrorKind::AddrInUse)));
+        let facts = Facts { listen: address, http: Ok(()), udp: address, media: Ok(()), tcp, runs_already: false };
+        let findings = judge(&facts);
+        assert_eq!(findings.last().map(|finding| finding.level), Some(Level::Bad));
     }
 
     #[test]

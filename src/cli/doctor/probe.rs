@@ -87,6 +87,10 @@ pub fn network(config: &Config, runs_already: bool) -> network::Facts {
         http: TcpListener::bind(listen).map(drop).map_err(|error| error.kind()),
         udp,
         media: UdpSocket::bind(udp).map(drop).map_err(|error| error.kind()),
+        tcp: (config.webrtc.tcp_port != 0).then(|| {
+            let tcp = SocketAddr::new(listen.ip(), config.webrtc.tcp_port);
+            (tcp, TcpListener::bind(tcp).map(drop).map_err(|error| error.kind()))
+        }),
         runs_already,
     }
 }
