@@ -28,17 +28,43 @@ macro_rules! assets {
 pub const ASSETS: &[Asset] = assets! {
     "/", "index.html", HTML;
     "/app.css", "app.css", CSS;
+    "/panels.css", "panels.css", CSS;
     "/icon.svg", "icon.svg", SVG;
     "/backoff.js", "backoff.js", JS;
+    "/call.js", "call.js", JS;
+    "/call_panel.js", "call_panel.js", JS;
+    "/chat_log.js", "chat_log.js", JS;
+    "/chat_panel.js", "chat_panel.js", JS;
     "/clock_sync.js", "clock_sync.js", JS;
+    "/clock_wire.js", "clock_wire.js", JS;
+    "/composer.js", "composer.js", JS;
+    "/dock.js", "dock.js", JS;
+    "/dom.js", "dom.js", JS;
+    "/file_drop.js", "file_drop.js", JS;
+    "/file_sink.js", "file_sink.js", JS;
+    "/host_panel.js", "host_panel.js", JS;
     "/latency.js", "latency.js", JS;
     "/main.js", "main.js", JS;
+    "/memory.js", "memory.js", JS;
+    "/no_path.js", "no_path.js", JS;
+    "/notices.js", "notices.js", JS;
     "/panel.js", "panel.js", JS;
+    "/peer_link.js", "peer_link.js", JS;
+    "/people_panel.js", "people_panel.js", JS;
+    "/report.js", "report.js", JS;
+    "/room.js", "room.js", JS;
+    "/room_page.js", "room_page.js", JS;
     "/session.js", "session.js", JS;
+    "/settings_panel.js", "settings_panel.js", JS;
+    "/shared_state.js", "shared_state.js", JS;
     "/signalling.js", "signalling.js", JS;
+    "/state_panel.js", "state_panel.js", JS;
     "/stats.js", "stats.js", JS;
+    "/theme.js", "theme.js", JS;
+    "/transports.js", "transports.js", JS;
     "/viewer.js", "viewer.js", JS;
     "/words.js", "words.js", JS;
+    "/words_room.js", "words_room.js", JS;
 };
 
 pub fn serve(path: &str, headers: &HeaderMap) -> Response<Body> {
