@@ -16,7 +16,7 @@ export class Composer {
   constructor({ id, placeholder, label, longest, send }) {
     this.#longest = longest;
     this.#send = send;
-    this.#box = element('textarea', { id, rows: 1, placeholder, 'aria-label': placeholder, 'enterkeyhint': 'send', oninput: () => this.#look(), onkeydown: (event) => this.#key(event) });
+    this.#box = element('textarea', { id, rows: 1, placeholder, 'aria-label': placeholder, enterKeyHint: 'send', oninput: () => this.#look(), onkeydown: (event) => this.#key(event) });
     this.#left = element('span', { className: 'fine left', 'aria-live': 'polite' });
     this.#button = iconButton('send', label, () => this.#submit(), { disabled: true });
     this.root = element('div', { className: 'composer' }, this.#box, this.#left, this.#button);

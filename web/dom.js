@@ -1,7 +1,5 @@
 // Elements made in code. Texts become text nodes, never markup: what people write cannot turn into a page.
 
-const SVG = 'http://www.w3.org/2000/svg';
-
 const DRAWINGS = {
   close: ['M6 6l12 12M18 6L6 18'],
   pencil: ['M5 19l1-4L16 5l3 3L9 18z'],
@@ -28,11 +26,12 @@ export function element(tag, properties = {}, ...children) {
 }
 
 export function icon(name) {
-  const drawing = document.createElementNS(SVG, 'svg');
+  const { namespaceURI } = document.querySelector('svg');
+  const drawing = document.createElementNS(namespaceURI, 'svg');
   drawing.setAttribute('viewBox', '0 0 24 24');
   drawing.setAttribute('aria-hidden', 'true');
   for (const d of DRAWINGS[name]) {
-    const path = document.createElementNS(SVG, 'path');
+    const path = document.createElementNS(namespaceURI, 'path');
     path.setAttribute('d', d);
     drawing.append(path);
   }

@@ -37,8 +37,9 @@ export class Session {
   #socket = null;
   #welcomed = false;
   #viewer = null;
-  /** The board's id of the viewer, from its answer. */
+  /** The board's id of the viewer, from its answer, and the socket that brought it. */
   #viewerId = null;
+  #answeredOn = null;
   #offered = false;
   /** The offer that has no answer yet: { viewer, restart, timer }. */
   #unanswered = null;
@@ -308,6 +309,7 @@ export class Session {
       return this.#replaceViewer();
     }
     this.#viewerId = id;
+    this.#answeredOn = this.#socket;
     this.#viewer.answer(sdp);
     if (!asked.restart) this.#watchStraight();
   }
@@ -318,7 +320,7 @@ export class Session {
     this.#iceServers = message.ice_servers ?? [];
     this.#memory.resume = message.resume ?? '';
     if (this.#refusal?.code === 'closed') this.#refusal = null;
-    if (this.#viewerId !== null) this.#meetAgain(message.viewer ?? null);
+    if (this.#viewerId !== null && this.#answeredOn !== this.#socket) this.#meetAgain(message.viewer ?? null);
     else this.#watchStraight();
     this.#tell();
   }

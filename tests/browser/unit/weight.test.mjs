@@ -6,10 +6,10 @@ import zlib from 'node:zlib';
 const WEB = new URL('../../../web/', import.meta.url);
 const FILES = fs.readdirSync(WEB);
 
-test('the whole page weighs at most 25 KB compressed', () => {
+test('the whole page weighs at most 60 KB compressed', () => {
   const bytes = FILES.reduce((sum, name) => sum + zlib.gzipSync(fs.readFileSync(new URL(name, WEB)), { level: 9 }).length, 0);
   console.log(`  measured: ${FILES.length} files, ${bytes} bytes compressed`);
-  assert.ok(bytes <= 25 * 1024, `${bytes} bytes`);
+  assert.ok(bytes <= 60 * 1024, `${bytes} bytes`);
 });
 
 test('nothing is inline, nothing comes from outside, every file named exists', () => {
@@ -18,7 +18,7 @@ test('nothing is inline, nothing comes from outside, every file named exists', (
   const named = [...html.matchAll(/(?:src|href)="([^"]*)"/g)].map((match) => match[1]);
   for (const name of FILES.filter((file) => file.endsWith('.js'))) {
     const script = fs.readFileSync(new URL(name, WEB), 'utf8');
-    named.push(...[...script.matchAll(/from '\.\/([^']+)'/g)].map((match) => match[1]));
+    named.push(...[...script.matchAll(/(?:from |import\()'\.\/([^']+)'/g)].map((match) => match[1]));
     assert.doesNotMatch(script, /https?:\/\/|innerHTML|eval\(/, name);
   }
   for (const name of named) assert.ok(FILES.includes(name), name);
