@@ -149,6 +149,7 @@ function listen() {
   $('snapshot').addEventListener('click', savePicture);
   $('fullscreen').addEventListener('click', toggleFullscreen);
   video.addEventListener('dblclick', toggleFullscreen);
+  video.addEventListener('resize', () => video.videoWidth && stage.style.setProperty('--aspect', String(video.videoHeight / video.videoWidth)));
   document.addEventListener('fullscreenchange', () => label($('fullscreen'), document.fullscreenElement ? 'fullscreen_off' : 'fullscreen'));
   document.addEventListener('keydown', onKey);
   for (const event of ['dragover', 'drop']) addEventListener(event, (dropped) => dropped.preventDefault());
