@@ -128,6 +128,7 @@ export class FileDrop {
       if (piece.byteLength === 0) return this.#breakOff(transfer, 'read');
       this.#channel.send(piece);
       sent += piece.byteLength;
+      letGo(piece);
     }
     this.#say({ do: 'done', id: transfer.id });
   }
@@ -175,9 +176,10 @@ export class FileDrop {
 
   async #write(transfer, data) {
     if (transfer.state !== 'moving') return;
+    const bytes = data.byteLength;
     await transfer.sink.write(data);
     if (transfer.state !== 'moving') return;
-    transfer.moved += data.byteLength;
+    transfer.moved += bytes;
     if (transfer.moved - transfer.told >= STORED_EVERY_BYTES && transfer.moved < transfer.size) {
       transfer.told = transfer.moved;
       this.#say({ do: 'stored', id: transfer.id, bytes: transfer.moved });
@@ -238,6 +240,11 @@ export class FileDrop {
     Object.assign(transfer, { state, why });
     this.#changed(transfer);
   }
+}
+
+/** Frees the memory now: garbage collection is in no hurry, and 200 MB of pieces would pile up before it comes. */
+export function letGo(buffer) {
+  buffer.transfer?.(0);
 }
 
 /** A name without a folder, without what turns text around, and not too long. */

@@ -102,7 +102,7 @@ export class PeerLink {
     channel.binaryType = 'arraybuffer';
     this.#channels[channel.label] = channel;
     channel.onopen = () => this.#opened();
-    channel.onclose = () => this.#lost('left');
+    channel.onclose = () => this.#lost('hung-up');
     this.#opened();
   }
 
@@ -115,7 +115,7 @@ export class PeerLink {
 
   #stateChanged() {
     const state = this.#pc.connectionState;
-    if (state === 'closed') this.#lost('left');
+    if (state === 'closed') this.#lost('hung-up');
     else if (state === 'failed' && !this.#wasOpen) this.#lost('no-path');
     else if (['disconnected', 'failed'].includes(state)) this.#heal(state === 'failed' ? 0 : HEAL_AFTER_MS);
   }

@@ -48,7 +48,9 @@ export class Session {
   #restartWorks = true;
   #iceServers = [];
   #retry = null;
+  /** The board asked for no offer before this, and for no knock at its door. */
   #notBefore = 0;
+  #knockAfter = 0;
   #goodSince = null;
   #playing = false;
   #blocked = false;
@@ -82,7 +84,7 @@ export class Session {
 
   /** The user, the network or the screen came back: do not sit out the rest of a wait of our own. */
   hurry() {
-    if (this.#retry && this.#time.now() >= this.#notBefore) this.#attempt();
+    if (this.#retry && this.#time.now() >= this.#earliest()) this.#attempt();
   }
 
   /** After sleep or a change of network both ways are doubtful: ask, and heal what does not answer. */
@@ -175,11 +177,17 @@ export class Session {
   #attempt() {
     if (this.#stopped) return;
     this.#clearRetry();
-    // Both at once: the offer is ready by the time the socket is.
-    this.#viewer ??= this.#newViewer();
+    const now = this.#time.now();
+    // Both at once: the offer is ready by the time the socket is. People may meet before the picture may be asked for.
+    if (now >= this.#notBefore) this.#viewer ??= this.#newViewer();
     this.#socket ??= this.#newSocket();
     if (this.#socket.isOpen) this.#offer();
+    if (!this.#viewer) this.#wait(this.#notBefore - now);
     this.#tell();
+  }
+
+  #earliest() {
+    return this.#socket ? this.#notBefore : this.#knockAfter;
   }
 
   #schedule(least_ms = 0) {
@@ -188,8 +196,9 @@ export class Session {
     this.#goodSince = null;
     const now = this.#time.now();
     this.#notBefore = Math.max(this.#notBefore, now + least_ms);
-    if (!this.#retry) this.#wait(Math.max(this.#backoff.next(), this.#notBefore - now));
-    else if (this.#retry.at < this.#notBefore) this.#wait(this.#notBefore - now);
+    const earliest = this.#earliest();
+    if (!this.#retry) this.#wait(Math.max(this.#backoff.next(), earliest - now));
+    else if (this.#retry.at < earliest) this.#wait(earliest - now);
     this.#tell();
   }
 
@@ -349,8 +358,8 @@ export class Session {
     if (error.code === 'no-h264') return this.give_up('unsupported_h264');
     if (error.code === 'closed') {
       this.#refusal = error;
-      this.#dropViewer();
-      return this.#schedule(1000 * (error.retry_after_s ?? RETRY_AFTER_S.closed));
+      this.#knockAfter = this.#time.now() + 1000 * (error.retry_after_s ?? RETRY_AFTER_S.closed);
+      return this.#dropViewer();
     }
     if (!VIEWER_IS_OVER.includes(error.code)) return;
     this.#answered();
@@ -423,9 +432,10 @@ export class Session {
   #socketGone(wasOpen = true) {
     if (!wasOpen) this.#shutOut();
     this.#dropSocket();
-    if (this.#refusal?.code !== 'closed') this.#refusal = null;
+    if (!['closed', 'connect-timeout'].includes(this.#refusal?.code)) this.#refusal = null;
     if (this.#playing || this.#ill) this.#keepViewer();
     else this.#dropViewer();
+    this.#clearRetry();
     this.#schedule();
   }
 

@@ -487,3 +487,19 @@ test('who leaves for good says so and forgets his ticket', async () => {
   assert.equal(page.sentTypes.at(-1), 'bye');
   assert.equal(page.memory.resume, '');
 });
+
+test('people meet before the picture may be asked for: a refused offer does not keep the socket away', async () => {
+  const page = new Page();
+  await page.open();
+  page.welcome();
+  page.socket.on.message({ type: 'error', code: 'not-ready', message: 'no camera', retry_after_s: 60 });
+  page.socket.on.gone();
+  await page.pass(1000);
+  assert.equal(page.sockets.length, 2);
+  await page.open();
+  assert.deepEqual(page.sentTypes, ['hello']);
+  await page.pass(58000);
+  assert.equal(page.viewers.length, 1);
+  await page.pass(1000);
+  assert.deepEqual(page.sentTypes, ['hello', 'offer']);
+});
