@@ -119,18 +119,27 @@ export class FileDrop {
     if (transfer.state !== 'waiting') return;
     this.#become(transfer, 'moving');
     this.#say({ do: 'start', id: transfer.id });
+    const pieces = piecesOf(transfer.file);
+    try {
+      if (await this.#sendPieces(transfer, pieces)) this.#say({ do: 'done', id: transfer.id });
+    } finally {
+      pieces.end();
+    }
+  }
+
+  /** True when all of it went out. */
+  async #sendPieces(transfer, pieces) {
     let sent = 0;
     while (sent < transfer.size) {
-      const piece = await transfer.file.slice(sent, Math.min(sent + PIECE_BYTES, transfer.size)).arrayBuffer();
+      const piece = await pieces.next();
       while (transfer.state === 'moving' && (sent - transfer.moved > WINDOW_BYTES || this.#channel.bufferedAmount > CHANNEL_FULL_BYTES)) await this.#turn();
-      if (transfer.state !== 'moving') return;
+      if (transfer.state !== 'moving') return false;
       // A file that shrank under our hands would leave the other side waiting for ever.
-      if (piece.byteLength === 0) return this.#breakOff(transfer, 'read');
+      if (!piece?.byteLength) throw new Error('the file ended early');
       this.#channel.send(piece);
       sent += piece.byteLength;
-      letGo(piece);
     }
-    this.#say({ do: 'done', id: transfer.id });
+    return true;
   }
 
   #turn() {
@@ -176,10 +185,9 @@ export class FileDrop {
 
   async #write(transfer, data) {
     if (transfer.state !== 'moving') return;
-    const bytes = data.byteLength;
     await transfer.sink.write(data);
     if (transfer.state !== 'moving') return;
-    transfer.moved += bytes;
+    transfer.moved += data.byteLength;
     if (transfer.moved - transfer.told >= STORED_EVERY_BYTES && transfer.moved < transfer.size) {
       transfer.told = transfer.moved;
       this.#say({ do: 'stored', id: transfer.id, bytes: transfer.moved });
@@ -242,9 +250,22 @@ export class FileDrop {
   }
 }
 
-/** Frees the memory now: garbage collection is in no hurry, and 200 MB of pieces would pile up before it comes. */
-export function letGo(buffer) {
-  buffer.transfer?.(0);
+/** The file's bytes, piece by piece. Where the browser can, through one buffer over and over: garbage collection is in no
+ *  hurry, and 200 MB of pieces would pile up before it comes. */
+function piecesOf(file) {
+  try {
+    const reader = file.stream().getReader({ mode: 'byob' });
+    let buffer = new ArrayBuffer(PIECE_BYTES);
+    const next = async () => {
+      const { value } = await reader.read(new Uint8Array(buffer, 0, PIECE_BYTES));
+      if (value) buffer = value.buffer;
+      return value;
+    };
+    return { next, end: () => reader.cancel().catch(() => {}) };
+  } catch {
+    let from = 0;
+    return { next: () => file.slice(from, from += PIECE_BYTES).arrayBuffer(), end: () => {} };
+  }
 }
 
 /** A name without a folder, without what turns text around, and not too long. */

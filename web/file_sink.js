@@ -1,8 +1,6 @@
 // Where a received file goes, without holding it in memory: straight to the place the user picks, or through the
 // browser's own disk (OPFS) into a download. Browsers without either (a page over plain HTTP) get small files only.
 
-import { letGo } from './file_drop.js';
-
 /** A blob in memory is fine up to here. */
 export const IN_MEMORY_BYTES = 32 * 1024 * 1024;
 const FOLDER = 'rtcam-received';
@@ -30,7 +28,7 @@ async function pickedSink(file, scope) {
     throw refusal(error.name === 'AbortError' ? 'not-chosen' : 'disk');
   });
   const stream = await handle.createWritable();
-  return { write: (data) => writePiece(stream, data), close: () => stream.close(), abort: () => stream.abort() };
+  return { write: (data) => stream.write(data), close: () => stream.close(), abort: () => stream.abort() };
 }
 
 async function diskSink(file, scope) {
@@ -43,7 +41,7 @@ async function diskSink(file, scope) {
   const stream = await handle.createWritable();
   const remove = () => folder.removeEntry(name).catch(() => {});
   return {
-    write: (data) => writePiece(stream, data),
+    write: (data) => stream.write(data),
     close: async () => {
       await stream.close();
       download(await handle.getFile(), file.name, scope);
@@ -54,11 +52,6 @@ async function diskSink(file, scope) {
       await remove();
     },
   };
-}
-
-async function writePiece(stream, data) {
-  await stream.write(data);
-  letGo(data);
 }
 
 function memorySink(file, scope) {

@@ -3,6 +3,7 @@
 import { button, element, field, iconButton, refill, select, toggle } from './dom.js';
 
 const ROLES = ['viewer', 'operator', 'host'];
+const STATES = ['connecting', 'connected', 'away'];
 const FOR_S = [3600, 86400, 604800, 2592000];
 const FOR_WORDS = ['for_hour', 'for_day', 'for_week', 'for_month'];
 
@@ -71,7 +72,8 @@ export class HostPanel {
 
   #viewer(viewer) {
     const words = this.#words;
-    const figures = {
+    // Somebody in the room without a picture has no figures.
+    const figures = viewer.viewer === null ? {} : {
       path: [viewer.path, viewer.address].filter(Boolean).join(' · '),
       round_trip: unit(viewer.round_trip_ms, 'ms'),
       latency: unit(viewer.report?.latency_ms, 'ms'),
@@ -83,7 +85,7 @@ export class HostPanel {
       since: Number.isFinite(viewer.connected_s ?? viewer.joined_s) ? duration(viewer.connected_s ?? viewer.joined_s) : null,
     };
     return element('article', { className: 'watcher' },
-      element('h4', {}, element('bdi', {}, viewer.name ?? ''), element('span', { className: 'fine' }, ` ${words(`role_${viewer.role ?? 'viewer'}`)} · ${viewer.state ?? ''}`)),
+      element('h4', {}, element('bdi', {}, viewer.name ?? ''), element('span', { className: 'fine' }, ` ${words(`role_${viewer.role ?? 'viewer'}`)} · ${STATES.includes(viewer.state) ? words(`state_${viewer.state}`) : viewer.state ?? ''}`)),
       element('dl', { className: 'list' }, Object.entries(figures).filter(([, text]) => text).map(([key, text]) => element('div', {}, element('dt', {}, words(`watch_${key}`)), element('dd', {}, text)))));
   }
 

@@ -2,10 +2,10 @@
 
 const KINDS = ['host', 'mdns', 'srflx', 'prflx', 'relay'];
 const ADVICE = ['open-udp', 'add-turn', 'add-extra-address'];
-const NATS = ['none', 'cone', 'symmetric', 'blocked', 'unknown'];
+const NATS = ['no-nat', 'nat', 'cone', 'symmetric', 'unknown'];
 
 /**
- * `tried`: of the error connect-timeout: { ours, theirs, checks_received, nat, advice }, each may be missing; `gathered`:
+ * `tried`: of the error connect-timeout: { ours, theirs, checks_received, nat, udp_port, advice }, each may be missing; `gathered`:
  * kinds of this browser's candidates; `words(key, values)`. Returns lines of text; the last one is the advice.
  */
 export function explainNoPath(tried, gathered, words) {
@@ -19,20 +19,17 @@ export function explainNoPath(tried, gathered, words) {
   }
   if (tried.nat) lines.push(NATS.includes(tried.nat) ? words(`nat_${tried.nat}`) : words('nat_other', { nat: String(tried.nat).slice(0, 60) }));
   if (gathered?.length && gathered.every((kind) => kind === 'mdns')) lines.push(words('path_only_mdns'));
-  if (tried.advice) lines.push(ADVICE.includes(tried.advice) ? words(`advice_${tried.advice}`) : words('advice_other', { advice: String(tried.advice).slice(0, 80) }));
+  if (tried.advice) lines.push(ADVICE.includes(tried.advice) ? words(`advice_${tried.advice}`, { port: tried.udp_port ?? '' }) : words('advice_other', { advice: String(tried.advice).slice(0, 80) }));
   return lines;
 }
 
-/** Entries may be kinds ("host"), candidate lines, or texts of the board ("192.0.2.1:8189 udp"). */
+/** Entries are kinds ("host", "srflx udp 6"), or whatever else the board writes. */
 function kindsOf(list, words) {
   const entries = (Array.isArray(list) ? list : []).map((entry) => describe(String(entry), words));
   return entries.length ? [...new Set(entries)].slice(0, 8).join(', ') : words('path_none');
 }
 
 function describe(entry, words) {
-  if (KINDS.includes(entry)) return words(`candidate_${entry}`);
-  const kind = / typ (\w+)/.exec(entry)?.[1];
-  if (!kind) return entry.slice(0, 60);
-  const [, , protocol, , address, port] = entry.split(' ');
-  return `${KINDS.includes(kind) ? words(`candidate_${kind}`) : kind} ${address}:${port}/${protocol}`.slice(0, 80);
+  const [kind, ...more] = entry.split(' ');
+  return [KINDS.includes(kind) ? words(`candidate_${kind}`) : kind, ...more].join(' ').slice(0, 80);
 }

@@ -374,6 +374,8 @@ export class Session {
       this.#memory.resume = '';
       return this.give_up(reason);
     }
+    // Another tab came with our ticket (a duplicated one has it): take a seat of our own instead of that one back.
+    if (reason === 'left') this.#memory.resume = '';
     // A server that stops takes the picture along.
     if (reason === 'shutdown') this.#dropViewer();
     this.#dropSocket();

@@ -43,7 +43,7 @@ export class StatePanel {
   }
 
   #group({ key, name, n }, list) {
-    const title = key === 'layer' ? this.#words('layer_n', { n, name: name ?? '' }).trim() : this.#words(key);
+    const title = key === 'layer' ? this.#words('layer_n', { n, name: this.#words(`layer_kind_${['logo', 'text'].includes(name) ? name : 'other'}`) }) : this.#words(key);
     return element('section', { className: 'group' }, element('h3', {}, title), list.map((described) => this.#entry(described)));
   }
 
@@ -52,7 +52,7 @@ export class StatePanel {
     const label = controlWords(described, this.#words);
     const entry = { described, ...(make ?? unknown)(described, label, this.#words, (value) => this.#change(described, value)) };
     const toDefault = described.default === undefined || !entry.input ? null
-      : iconButton('undo', this.#words('to_default', { name: label }), () => this.#change(described, described.default), { className: 'icon-button undo' });
+      : iconButton('undo', this.#words('to_default', { name: label }), () => this.#change(described, defaultOf(described)), { className: 'icon-button undo' });
     entry.undo = toDefault;
     entry.box = element('div', { className: `control control-${described.kind}` }, entry.head ?? element('label', { className: 'control-name', for: entry.input?.id }, label), toDefault, entry.body);
     entry.box.dataset.key = described.key;
@@ -72,7 +72,7 @@ export class StatePanel {
     box.title = described.read_only ? this.#words('read_only') : described.inactive ? this.#words('inactive') : '';
     const value = this.#state.value(described.key);
     box.classList.toggle('pending', this.#state.isPending(described.key));
-    if (undo) undo.hidden = Boolean(fixed) || value === undefined || value === described.default;
+    if (undo) undo.hidden = Boolean(fixed) || value === undefined || value === defaultOf(described);
     if (value !== undefined) show?.(value);
   }
 }
@@ -100,6 +100,11 @@ export function controlWords({ key, name, kind }, words) {
   const known = key.startsWith('control.') ? `v4l2_${key.slice(8)}` : key.startsWith('layer.') ? `layer_${key.split('.')[2]}` : key;
   const said = words(known);
   return said === known ? String(name ?? kind) : said;
+}
+
+/** Drivers count switches as 0 and 1. */
+function defaultOf({ kind, default: value }) {
+  return kind === 'boolean' ? Boolean(value) : value;
 }
 
 function idOf(key) {

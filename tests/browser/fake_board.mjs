@@ -25,11 +25,11 @@ export const DESCRIBE = [
   { key: 'control.lens_position', name: 'Lens Position', kind: 'integer', min: 0, max: 1023, step: 1, read_only: true },
   { key: 'control.one_push_focus', name: 'One-push focus', kind: 'button' },
   { key: 'reset', name: 'reset', kind: 'button' },
-  { key: 'layer.0.shown', name: 'logo', kind: 'boolean' },
-  { key: 'layer.0.corner', name: 'logo', kind: 'corner' },
-  { key: 'layer.0.opacity', name: 'logo', kind: 'opacity', min: 0, max: 1 },
-  { key: 'layer.1.shown', name: 'text', kind: 'boolean' },
-  { key: 'layer.1.text', name: 'text', kind: 'text' },
+  { key: 'layer.0.shown', name: 'logo', layer: 'logo', kind: 'boolean' },
+  { key: 'layer.0.corner', name: 'logo', layer: 'logo', kind: 'corner' },
+  { key: 'layer.0.opacity', name: 'logo', layer: 'logo', kind: 'opacity', min: 0, max: 1 },
+  { key: 'layer.1.shown', name: 'text', layer: 'text', kind: 'boolean' },
+  { key: 'layer.1.text', name: 'text', layer: 'text', kind: 'text' },
 ];
 export const VALUES = {
   'control.brightness': 0, 'control.contrast': 50, 'control.white_balance_automatic': true, 'control.white_balance_temperature': 4600,

@@ -34,7 +34,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A file that makes its bytes when asked: nobody can hold what is nowhere. */
 function file(name, size, type = '') {
-  return { name, size, type, slice: (from, to) => ({ arrayBuffer: async () => Uint8Array.from({ length: to - from }, (_, i) => (from + i) % 251).buffer }) };
+  return { name, size, type, slice: (from, to) => ({ arrayBuffer: async () => Uint8Array.from({ length: Math.min(to, size) - from }, (_, i) => (from + i) % 251).buffer }) };
 }
 
 class Sink {
@@ -105,6 +105,30 @@ test('a disk that stalls stops the sender at eight megabytes', async () => {
   assert.ok(bob.transfers[0].received >= 8 * 1024 * 1024);
 });
 
+test('a browser that reads into a buffer of ours is given the same one again and again', async () => {
+  const { wire, sinks, ann, bob } = pair();
+  const bytes = Uint8Array.from({ length: 300000 }, (_, i) => i % 251);
+  const buffers = new Set();
+  let at = 0;
+  const reader = { cancel: async () => {}, read: async (view) => {
+    buffers.add(view.buffer);
+    const piece = bytes.subarray(at, at + Math.min(view.length, 50000));
+    at += piece.length;
+    view.set(piece);
+    return { value: new Uint8Array(view.buffer, 0, piece.length) };
+  } };
+  // a data channel copies what it is given
+  const { send } = wire.ends[0];
+  wire.ends[0].send = (data) => send(typeof data === 'string' ? data : data.slice().buffer);
+  ann.offer({ name: 'x', size: bytes.length, type: '', stream: () => ({ getReader: () => reader }) });
+  await flow(wire);
+  await bob.take(bob.transfers[0]);
+  await flow(wire);
+  assert.equal(bob.transfers[0].state, 'done');
+  assert.ok(sinks[0].right && sinks[0].bytes === bytes.length);
+  assert.equal(buffers.size, 1);
+});
+
 test('an empty file arrives too', async () => {
   const { wire, sinks, ann, bob } = pair();
   const sent = ann.offer(file('empty', 0));
@@ -159,7 +183,7 @@ test('an unwanted file is not sent', async () => {
 });
 
 test('a file that shrinks, grows or cannot be read fails on both sides', async () => {
-  const shrunk = { name: 's', size: 200000, type: '', slice: (from, to) => ({ arrayBuffer: async () => new ArrayBuffer(from < 100000 ? to - from : 0) }) };
+  const shrunk = { name: 's', size: 200000, type: '', slice: (from, to) => ({ arrayBuffer: async () => new ArrayBuffer(Math.max(0, Math.min(to, 100000) - from)) }) };
   const unreadable = { name: 'u', size: 10, type: '', slice: () => ({ arrayBuffer: async () => { throw new Error('gone'); } }) };
   for (const bad of [shrunk, unreadable]) {
     const { wire, sinks, ann, bob } = pair();
@@ -243,8 +267,8 @@ test('hostile words on the channel do nothing', async () => {
   assert.equal(bob.transfers[0].state, 'cancelled');
 });
 
-test('500 random schedules with cancels: each file arrives whole or not at all, and nothing hangs', async () => {
-  for (let seed = 1; seed <= 500; seed++) {
+test('200 random schedules with cancels: each file arrives whole or not at all, and nothing hangs', async () => {
+  for (let seed = 1; seed <= 200; seed++) {
     const chance = random(seed);
     const both = pair();
     const { wire, sinks, ann, bob } = both;

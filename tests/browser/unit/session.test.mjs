@@ -503,3 +503,12 @@ test('people meet before the picture may be asked for: a refused offer does not 
   await page.pass(1000);
   assert.deepEqual(page.sentTypes, ['hello', 'offer']);
 });
+
+test('a duplicated tab takes the ticket along: the first one gets a seat of its own, and they do not fight', async () => {
+  const page = new Page({ resume: '' });
+  await page.play({});
+  page.socket.on.message({ type: 'bye', reason: 'left' });
+  await page.pass(500);
+  await page.open();
+  assert.equal(page.socket.sent[0].resume, undefined);
+});
