@@ -12,6 +12,7 @@ mod parse;
 pub use check::FurtherRule;
 pub use parse::{load, parse, parse_on};
 
+use crate::media::srtp::SrtpProfile;
 use crate::units::{KbitPerSec, Size};
 use board::Profile;
 use std::net::SocketAddr;
@@ -186,8 +187,12 @@ pub struct EncoderConfig {
     pub bitrate_kbps: KbitPerSec,
     /// Longest time between key frames, seconds. Joining viewers get theirs at once, so long is cheap.
     pub key_interval_s: u32,
-    /// `auto` (the names it has on boards) or the file of Rockchip's MPP library.
+    /// `auto` (`libraries`) or the file of Rockchip's MPP library.
     pub mpp_library: String,
+    /// What `backend = "auto"` tries, best first: from the board's profile. Empty: every backend there is.
+    pub preferred: Vec<String>,
+    /// What `mpp_library = "auto"` tries, from the board's profile. Empty: the usual names.
+    pub libraries: Vec<String>,
 }
 
 impl Default for EncoderConfig {
@@ -197,6 +202,8 @@ impl Default for EncoderConfig {
             bitrate_kbps: KbitPerSec(1500),
             key_interval_s: 10,
             mpp_library: "auto".into(),
+            preferred: Vec::new(),
+            libraries: Vec::new(),
         }
     }
 }
@@ -266,11 +273,19 @@ pub struct WebRtcConfig {
     /// Playout delay asked of browsers, in milliseconds. 0/0 shows each picture at once.
     pub playout_delay_min_ms: u32,
     pub playout_delay_max_ms: u32,
+    /// How packets are encrypted, best first: from the board's profile. Empty: by the processor.
+    pub srtp: Vec<SrtpProfile>,
 }
 
 impl Default for WebRtcConfig {
     fn default() -> Self {
-        WebRtcConfig { udp_port: 8189, max_viewers: 32, playout_delay_min_ms: 0, playout_delay_max_ms: 0 }
+        WebRtcConfig {
+            udp_port: 8189,
+            max_viewers: 32,
+            playout_delay_min_ms: 0,
+            playout_delay_max_ms: 0,
+            srtp: Vec::new(),
+        }
     }
 }
 

@@ -20,13 +20,29 @@ pub struct Facts<'a> {
     /// `auto` or a name.
     pub wanted: &'a str,
     /// Each backend of this build in its order, with the reason where it does not open.
-    pub backends: Vec<(&'static str, Option<String>)>,
+    pub backends: Vec<Attempt>,
     /// Of those the profile names, the device nodes that are there.
     pub devices: Vec<String>,
 }
 
+type Attempt = (&'static str, Option<String>);
+
+impl Facts<'_> {
+    /// What `auto` tries, as the board's profile orders it.
+    fn in_order(&self) -> Vec<&Attempt> {
+        let order = &self.profile.encoder.backends;
+        if order.is_empty() {
+            return self.backends.iter().collect();
+        }
+        order.iter().filter_map(|wanted| self.backends.iter().find(|(name, _)| name == wanted)).collect()
+    }
+}
+
 pub fn judge(facts: &Facts) -> Vec<Finding> {
-    let taken = facts.backends.iter().find(|(name, why)| why.is_none() && [*name, "auto"].contains(&facts.wanted));
+    let taken = match facts.wanted {
+        "auto" => facts.in_order().into_iter().find(|(_, why)| why.is_none()),
+        named => facts.backends.iter().find(|(name, why)| *name == named && why.is_none()),
+    };
     let mut findings: Vec<Finding> = facts.backends.iter().map(|backend| judge_backend(facts, backend)).collect();
     match taken {
         None => findings.push(Finding::bad(
@@ -39,11 +55,13 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn judge_backend(facts: &Facts, (name, why): &(&'static str, Option<String>)) -> Finding {
+fn judge_backend(facts: &Facts, (name, why): &Attempt) -> Finding {
     match why {
         None => Finding::ok(GROUP, format!("{name} opens for {}", facts.size)),
-        // the profile says that this board should have it
-        Some(why) if facts.profile.encoder.backends.iter().any(|known| known == name) => {
+        // the profile says that this very board should have it
+        Some(why)
+            if facts.profile.is_one_board() && facts.profile.encoder.backends.iter().any(|known| known == name) =>
+        {
             let there = match facts.devices.as_slice() {
                 [] => "none of its device nodes is there".into(),
                 devices => format!("of its device nodes there are {}", devices.join(", ")),

@@ -7,6 +7,7 @@ mod probe;
 use super::ConfigArguments;
 use crate::config::Config;
 use crate::config::board::Machine;
+use crate::cpu::Cpu;
 use crate::doctor::{self, Finding, Level, can_stream};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -36,7 +37,7 @@ fn examine(arguments: &ConfigArguments) -> Vec<Finding> {
         doctor::board::judge(&board),
         doctor::camera::judge(&probe::cameras(&config.camera)),
         doctor::encoder::judge(&probe::encoders(&config)),
-        doctor::cpu::judge(&doctor::cpu::parse(&probe::read("/proc/cpuinfo")), probe::srtp_cost()),
+        doctor::cpu::judge(&Cpu::this(), probe::srtp_cost(), &config.webrtc.srtp),
         doctor::memory::judge(&doctor::memory::parse(&probe::read("/proc/meminfo"))),
         doctor::network::judge(&probe::network(&config, runs_already)),
         doctor::clock::judge(probe::wall()),

@@ -14,6 +14,7 @@ use crate::output::{CloseReason, OfferError, ViewerEvent, ViewerId, ViewerStats}
 use crate::units::Micros;
 use bytes::{BufMut, Bytes, BytesMut};
 use rtc::data_channel::RTCDataChannelId;
+use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::interceptor::{NackResponderBuilder, Registry, SenderReportBuilder, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::RTCCertificate;
@@ -62,6 +63,8 @@ pub struct Common {
     pub ssrc: u32,
     /// The playout-delay extension's 3 bytes: two 12-bit numbers in units of 10 ms.
     pub playout_delay: [u8; 3],
+    /// How packets may be encrypted; of those the browser has too, the browser takes its favourite.
+    pub srtp: Vec<SrtpProtectionProfile>,
 }
 
 /// Now, in the three clocks a viewer needs.
@@ -470,6 +473,7 @@ fn build(
         .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
         // the browser starts DTLS as soon as its check succeeded; being the client ourselves costs a lost ClientHello
         .with_answering_dtls_role(RTCDtlsRole::Server)
+        .with_srtp_protection_profiles(common.srtp.clone())
         .with_ice_credentials(ufrag.to_string(), random_text(24))
         .build();
     RTCPeerConnectionBuilder::new()
