@@ -17,6 +17,7 @@ mod v4l2_fake;
 mod v4l2_format;
 mod v4l2_list;
 mod v4l2_negotiate;
+mod v4l2_probe_sys;
 mod v4l2_select;
 mod v4l2_sys;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use convert::{ConvertError, Converter};
 pub use v4l2_list::{
     CameraListing, ControlListing, FormatListing, NodeReport, SizeListing, list_cameras, survey_cameras,
 };
+pub use v4l2_probe_sys::{BufferReport, probe_buffers};
 
 use crate::clock::Clock;
 use crate::config::{CameraConfig, SourceChoice};

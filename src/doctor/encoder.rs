@@ -7,7 +7,7 @@ use crate::config::board::Profile;
 use crate::units::{KbitPerSec, Size};
 
 const GROUP: &str = "encoder";
-const SOFTWARE: &str = "openh264";
+pub const SOFTWARE: &str = "openh264";
 /// What small ARM processors encode in software at a usable rate.
 const SMALL: Size = Size { width: 640, height: 480 };
 
@@ -28,6 +28,15 @@ pub struct Facts<'a> {
 type Attempt = (&'static str, Option<String>);
 
 impl Facts<'_> {
+    /// The backend that would encode.
+    pub fn taken(&self) -> Option<&'static str> {
+        let attempts = match self.wanted {
+            "auto" => self.in_order(),
+            named => self.backends.iter().filter(|(name, _)| *name == named).collect(),
+        };
+        attempts.into_iter().find(|(_, why)| why.is_none()).map(|(name, _)| *name)
+    }
+
     /// What `auto` tries, as the board's profile orders it.
     fn in_order(&self) -> Vec<&Attempt> {
         let order = &self.profile.encoder.backends;
@@ -39,18 +48,14 @@ impl Facts<'_> {
 }
 
 pub fn judge(facts: &Facts) -> Vec<Finding> {
-    let taken = match facts.wanted {
-        "auto" => facts.in_order().into_iter().find(|(_, why)| why.is_none()),
-        named => facts.backends.iter().find(|(name, why)| *name == named && why.is_none()),
-    };
     let mut findings: Vec<Finding> = facts.backends.iter().map(|backend| judge_backend(facts, backend)).collect();
-    match taken {
+    match facts.taken() {
         None => findings.push(Finding::bad(
             GROUP,
             format!("no encoder opens for {} (encoder.backend = {:?})", facts.size, facts.wanted),
             "set encoder.backend = \"auto\", and a size that is even and at least 16x16",
         )),
-        Some((name, _)) => findings.extend(judge_taken(facts, name)),
+        Some(name) => findings.extend(judge_taken(facts, name)),
     }
     findings
 }

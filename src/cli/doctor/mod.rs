@@ -32,13 +32,17 @@ fn examine(arguments: &ConfigArguments) -> Vec<Finding> {
         compatible: Machine::this().compatible(),
         processes: processes.others,
     };
+    let memory = doctor::memory::parse(&probe::read("/proc/meminfo"));
+    let (cameras, encoders) = (probe::cameras(&config.camera), probe::encoders(&config));
+    let buffers = probe::buffers(&config, &cameras, encoders.taken());
     [
         doctor::files::judge(&files),
         doctor::board::judge(&board),
-        doctor::camera::judge(&probe::cameras(&config.camera)),
-        doctor::encoder::judge(&probe::encoders(&config)),
+        doctor::camera::judge(&cameras),
+        doctor::buffers::judge(&buffers),
+        doctor::encoder::judge(&encoders),
         doctor::cpu::judge(&Cpu::this(), probe::srtp_cost(), &config.webrtc.srtp),
-        doctor::memory::judge(&doctor::memory::parse(&probe::read("/proc/meminfo"))),
+        doctor::memory::judge(&memory, config.profile.matching.ram_mib),
         doctor::network::judge(&probe::network(&config, runs_already)),
         doctor::clock::judge(probe::wall()),
     ]
