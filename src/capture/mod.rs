@@ -26,6 +26,7 @@ mod v4l2_fake_controls;
 mod v4l2_format;
 mod v4l2_list;
 mod v4l2_negotiate;
+mod v4l2_probe_sys;
 mod v4l2_select;
 mod v4l2_sys;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use convert::{ConvertError, Converter};
 pub use v4l2_list::{
     CameraListing, ControlListing, FormatListing, NodeReport, SizeListing, list_cameras, survey_cameras,
 };
+pub use v4l2_probe_sys::{BufferReport, probe_buffers};
 
 use crate::clock::Clock;
 use crate::config::{CameraConfig, SourceChoice};

@@ -15,6 +15,7 @@ pub use ice_url::{IceUrl, Scheme, Transport};
 pub use keys::{USER_NAME_FORM, is_user_name};
 pub use parse::{load, parse, parse_on};
 
+use crate::media::srtp::SrtpProfile;
 use crate::units::{KbitPerSec, Size};
 use board::Profile;
 use std::net::{IpAddr, SocketAddr};
@@ -192,8 +193,12 @@ pub struct EncoderConfig {
     pub bitrate_kbps: KbitPerSec,
     /// Longest time between key frames, seconds. Joining viewers get theirs at once, so long is cheap.
     pub key_interval_s: u32,
-    /// `auto` (the names it has on boards) or the file of Rockchip's MPP library.
+    /// `auto` (`libraries`) or the file of Rockchip's MPP library.
     pub mpp_library: String,
+    /// What `backend = "auto"` tries, best first: from the board's profile. Empty: every backend there is.
+    pub preferred: Vec<String>,
+    /// What `mpp_library = "auto"` tries, from the board's profile. Empty: the usual names.
+    pub libraries: Vec<String>,
 }
 
 impl Default for EncoderConfig {
@@ -203,6 +208,8 @@ impl Default for EncoderConfig {
             bitrate_kbps: KbitPerSec(1500),
             key_interval_s: 10,
             mpp_library: "auto".into(),
+            preferred: Vec::new(),
+            libraries: Vec::new(),
         }
     }
 }
@@ -357,6 +364,8 @@ pub struct WebRtcConfig {
     /// Playout delay asked of browsers, in milliseconds. 0/0 shows each picture at once.
     pub playout_delay_min_ms: u32,
     pub playout_delay_max_ms: u32,
+    /// How packets are encrypted, best first: from the board's profile. Empty: by the processor.
+    pub srtp: Vec<SrtpProfile>,
 }
 
 impl Default for WebRtcConfig {
@@ -369,6 +378,7 @@ impl Default for WebRtcConfig {
             max_viewers: 32,
             playout_delay_min_ms: 0,
             playout_delay_max_ms: 0,
+            srtp: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use openh264::decoder::Decoder;
 use openh264::formats::YUVSource;
+pub use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_VP8, MediaEngine};
@@ -75,6 +76,8 @@ pub struct Options {
     pub bind_tcp: Option<String>,
     /// STUN and TURN (over UDP) servers; the offer waits until they have been asked.
     pub ice_servers: Vec<RTCIceServer>,
+    /// SRTP protection profiles in this viewer's order; empty: all it has, GCM first.
+    pub srtp: Vec<SrtpProtectionProfile>,
 }
 
 impl Default for Options {
@@ -86,6 +89,7 @@ impl Default for Options {
             decode: true,
             bind_tcp: None,
             ice_servers: Vec::new(),
+            srtp: Vec::new(),
         }
     }
 }
@@ -148,6 +152,7 @@ impl Receiver {
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
             .with_host_acceptance_min_wait(Some(Duration::ZERO))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+            .with_srtp_protection_profiles(options.srtp)
             .build();
         let (pictures_in, pictures) = mpsc::unbounded_channel();
         let (state_in, state) = watch::channel(RTCPeerConnectionState::New);
@@ -248,6 +253,12 @@ impl Receiver {
             }
         }
         panic!("no {kind} on the data channel");
+    }
+
+    /// The SRTP profile that both sides agreed on.
+    pub async fn srtp(&self) -> String {
+        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
+        report.transport().expect("a transport").srtp_cipher.clone()
     }
 
     pub async fn close(self) {
