@@ -3,6 +3,7 @@
 use super::ConfigArguments;
 use crate::config::{AuthMode, Config, SourceChoice, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
+use crate::http;
 use crate::overlay::Compositor;
 use std::io::Write;
 
@@ -11,6 +12,7 @@ pub fn run(arguments: &ConfigArguments) -> Result<()> {
     let config = arguments.load()?;
     // as at the start: their files are read whole
     Compositor::open(&config.overlays)?;
+    http::try_certificate(&config)?;
     let name = file.map_or_else(|| "built-in defaults".into(), |path| path.display().to_string());
     writeln!(std::io::stdout(), "{name}: fine\n{}", summary(&config))
         .map_err(|error| Error::new(ErrorKind::Io, "write to stdout").because(error))

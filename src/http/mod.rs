@@ -146,6 +146,11 @@ impl HttpState {
     }
 }
 
+/// Whether the certificate files of the config, if any, could be used.
+pub fn try_certificate(config: &Config) -> Result<()> {
+    tls::Tls::try_files(&config.http)
+}
+
 fn open_state(config: &Config) -> Option<Arc<state::StateFolder>> {
     if config.state_dir.as_os_str().is_empty() {
         return None;

@@ -9,14 +9,17 @@ use super::state::{Stamp, StateFolder};
 use crate::clock::Clock;
 use crate::config::{HttpConfig, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
+use crate::units::Micros;
 use ring::digest;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ServerConfig, crypto, version};
 use tracing::{info, warn};
 
 const FILE: &str = "tls.pem";
+const RENEWAL_RETRIED_AFTER: Duration = Duration::from_secs(3600);
 
 pub struct Tls {
     source: Source,
@@ -36,6 +39,8 @@ struct Current {
     ends_s: u64,
     /// Of the files that were read last, whether they could be used or not.
     stamps: [Option<Stamp>; 2],
+    /// After a renewal that failed.
+    not_before: Micros,
 }
 
 impl Tls {
@@ -56,6 +61,16 @@ impl Tls {
         TlsAcceptor::from(self.current().config.clone())
     }
 
+    /// Whether the files of the config could be used; starts nothing and makes nothing.
+    pub fn try_files(config: &HttpConfig) -> Result<()> {
+        match config.tls {
+            TlsMode::Files => {
+                use_pair(Pair::of_files(&config.tls_certificate, &config.tls_key)?, [None; 2]).map(|_| ())
+            }
+            TlsMode::Off | TlsMode::SelfSigned => Ok(()),
+        }
+    }
+
     /// SHA-256 of the certificate, as browsers show it.
     pub fn fingerprint(&self) -> String {
         self.current().fingerprint.clone()
@@ -68,7 +83,7 @@ impl Tls {
             Source::Files { .. } => stamps != self.current().stamps,
             Source::SelfSigned { .. } => certificate::is_due(self.current().ends_s, self.clock.wall()),
         };
-        if !is_due {
+        if !is_due || self.clock.now() < self.current().not_before {
             return;
         }
         match self.source.load(&self.clock) {
@@ -77,8 +92,10 @@ impl Tls {
                 *self.current() = new;
             }
             Err(error) => {
-                self.current().stamps = stamps;
-                warn!("http: take the new certificate: {error}; the old one stays until the files change again");
+                let mut current = self.current();
+                // a renewal that fails is tried again an hour later, files when they change
+                (current.stamps, current.not_before) = (stamps, self.source.retry_at(self.clock.now()));
+                warn!("http: take a new certificate: {error}; the old one stays for now");
             }
         }
     }
@@ -94,6 +111,13 @@ impl Source {
         match self {
             Source::SelfSigned { .. } => [None; 2],
             Source::Files { certificate, key } => [Stamp::of(certificate), Stamp::of(key)],
+        }
+    }
+
+    fn retry_at(&self, now: Micros) -> Micros {
+        match self {
+            Source::SelfSigned { .. } => now + RENEWAL_RETRIED_AFTER,
+            Source::Files { .. } => now,
         }
     }
 
@@ -117,7 +141,7 @@ fn use_pair(pair: Pair, stamps: [Option<Stamp>; 2]) -> Result<Current> {
         ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&version::TLS13]).map_err(bad)?;
     let mut config = builder.with_no_client_auth().with_single_cert(pair.chain, pair.key).map_err(bad)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Current { config: Arc::new(config), fingerprint, ends_s, stamps })
+    Ok(Current { config: Arc::new(config), fingerprint, ends_s, stamps, not_before: Micros(0) })
 }
 
 /// The one in the state folder, if it will still do; else a new one, kept there.
