@@ -4,7 +4,7 @@
 //! the error messages and are compared with the comments of `rtcam.example.toml`.
 
 use super::board;
-use super::{Config, Corner, LayerKind, LogLevel, OverlayConfig, Secret, SourceChoice, Tone};
+use super::{Config, Corner, HostLeaves, LayerKind, LogLevel, OverlayConfig, Preset, Secret, SourceChoice, Tone};
 use crate::units::KbitPerSec;
 use argon2::password_hash::phc::PasswordHash;
 use std::path::PathBuf;
@@ -20,6 +20,15 @@ pub struct Plan<T: 'static> {
 pub struct Section<T: 'static> {
     pub name: &'static str,
     pub keys: &'static [Key<T>],
+}
+
+/// A list of tables such as `[[overlay]]`.
+pub struct List<T: 'static> {
+    pub name: &'static str,
+    pub keys: &'static [Key<T>],
+    pub most: usize,
+    /// A short one, for messages.
+    pub example: &'static str,
 }
 
 pub struct Key<T: 'static> {
@@ -61,6 +70,11 @@ pub enum Rule<T: 'static> {
         clear: fn(&mut T),
         add: fn(&mut T, &str) -> bool,
     },
+    /// A table of names that are free, each with a whole number or true or false.
+    Numbers {
+        form: &'static str,
+        add: fn(&mut T, &str, i64) -> bool,
+    },
 }
 
 /// A word and what it sets.
@@ -75,6 +89,7 @@ impl<T> Rule<T> {
             Rule::Flag(_) => "true or false",
             Rule::OneOf(_) | Rule::Known { .. } | Rule::Text { .. } | Rule::Secret { .. } => "text in quotes",
             Rule::Texts { .. } => "a list of texts such as [\"a\", \"b\"]",
+            Rule::Numbers { .. } => "a table such as {brightness = 10}",
         }
     }
 
@@ -88,7 +103,10 @@ impl<T> Rule<T> {
                 let quoted: Vec<String> = self.words().iter().map(|word| format!("{word:?}")).collect();
                 quoted.join(", ")
             }
-            Rule::Text { form, .. } | Rule::Secret { form, .. } | Rule::Texts { form, .. } => (*form).into(),
+            Rule::Text { form, .. }
+            | Rule::Secret { form, .. }
+            | Rule::Texts { form, .. }
+            | Rule::Numbers { form, .. } => (*form).into(),
         }
     }
 
@@ -127,7 +145,17 @@ pub const fn text<T>(name: &'static str, form: &'static str, set: fn(&mut T, &st
 }
 
 /// The config file, in the order of `rtcam.example.toml`.
-pub static CONFIG: Plan<Config> = Plan { top: TOP, sections: SECTIONS, lists: &["overlay"] };
+pub static CONFIG: Plan<Config> = Plan { top: TOP, sections: SECTIONS, lists: &["overlay", "camera.preset"] };
+
+pub static OVERLAYS: List<OverlayConfig> =
+    List { name: "overlay", keys: OVERLAY, most: 32, example: r#"{type="logo"}"# };
+
+pub static PRESETS: List<Preset> = List {
+    name: "camera.preset",
+    keys: PRESET,
+    most: 16,
+    example: r#"{name="night", controls={brightness=10}}"#,
+};
 
 static TOP: &[Key<Config>] =
     &[Key { name: "board", rule: Rule::Known { words: board::choices, set: |c, v| c.board = v.into() } }];
@@ -138,6 +166,7 @@ static SECTIONS: &[Section<Config>] = &[
     Section { name: "http", keys: HTTP },
     Section { name: "auth", keys: AUTH },
     Section { name: "webrtc", keys: WEBRTC },
+    Section { name: "room", keys: ROOM },
     Section { name: "log", keys: LOG },
 ];
 
@@ -166,8 +195,26 @@ static CAMERA: &[Key<Config>] = &[
     flag("timecode", |c, v| c.camera.timecode = v),
 ];
 
+/// The keys of one `[[camera.preset]]`.
+static PRESET: &[Key<Preset>] = &[
+    text("name", "text of 1 to 32 characters", |p, v| {
+        p.name = v.into();
+        (1..=32).contains(&v.chars().count()) && !v.chars().any(char::is_control)
+    }),
+    Key {
+        name: "controls",
+        rule: Rule::Numbers {
+            form: "at most 32 names of controls, each with a whole number, true or false",
+            add: |p, name, value| {
+                p.controls.insert(name.into(), value);
+                p.controls.len() <= 32 && !name.is_empty()
+            },
+        },
+    },
+];
+
 /// The keys of one `[[overlay]]`.
-pub static OVERLAY: &[Key<OverlayConfig>] = &[
+static OVERLAY: &[Key<OverlayConfig>] = &[
     one_of("type", &[("logo", |o| o.kind = LayerKind::Logo), ("text", |o| o.kind = LayerKind::Text)]),
     text("file", "a path", |o, v| put_path(&mut o.file, v)),
     text("text", "text of at most 512 bytes without control characters", |o, v| {
@@ -246,15 +293,32 @@ static WEBRTC: &[Key<Config>] = &[
     whole("playout_delay_max_ms", 0, 40_950, |c, v| c.webrtc.playout_delay_max_ms = v as u32),
 ];
 
-static LOG: &[Key<Config>] = &[one_of(
-    "level",
-    &[
-        ("error", |c| c.log.level = LogLevel::Error),
-        ("warn", |c| c.log.level = LogLevel::Warn),
-        ("info", |c| c.log.level = LogLevel::Info),
-        ("debug", |c| c.log.level = LogLevel::Debug),
-    ],
-)];
+static ROOM: &[Key<Config>] = &[
+    one_of(
+        "host_leaves",
+        &[
+            ("keep", |c| c.room.host_leaves = HostLeaves::Keep),
+            ("release", |c| c.room.host_leaves = HostLeaves::Release),
+            ("close", |c| c.room.host_leaves = HostLeaves::Close),
+        ],
+    ),
+    flag("chat", |c, v| c.room.chat = v),
+    whole("max_people", 1, 256, |c, v| c.room.max_people = v as u32),
+];
+
+static LOG: &[Key<Config>] = &[
+    one_of(
+        "level",
+        &[
+            ("error", |c| c.log.level = LogLevel::Error),
+            ("warn", |c| c.log.level = LogLevel::Warn),
+            ("info", |c| c.log.level = LogLevel::Info),
+            ("debug", |c| c.log.level = LogLevel::Debug),
+        ],
+    ),
+    text("viewers_file", "a path", |c, v| put_path(&mut c.log.viewers_file, v)),
+    whole("viewers_file_mb", 1, 1024, |c, v| c.log.viewers_file_mb = v as u32),
+];
 
 fn put_path(place: &mut PathBuf, value: &str) -> bool {
     *place = value.into();
@@ -394,6 +458,7 @@ mod tests {
             check_comments(section.name, section.keys);
         }
         check_comments("overlay", OVERLAY);
+        check_comments("camera.preset", PRESET);
     }
 
     #[test]
@@ -402,5 +467,7 @@ mod tests {
         let logo = OverlayConfig { x: Some(16), y: Some(16), ..OverlayConfig::default() };
         let text = OverlayConfig { kind: LayerKind::Text, ..OverlayConfig::default() };
         assert_eq!(config.overlays, [logo, text]);
+        let controls = [("exposure_auto".into(), 1), ("brightness".into(), 10)].into();
+        assert_eq!(config.camera.presets, [Preset { name: "night".into(), controls }]);
     }
 }

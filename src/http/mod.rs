@@ -8,12 +8,14 @@ mod gate;
 mod health;
 mod listener;
 mod login;
+mod lounge;
 mod origin;
 mod page;
 mod routes;
 mod stall;
 mod status;
 mod watch;
+mod watchers;
 mod whep;
 mod ws;
 
@@ -95,7 +97,10 @@ impl HttpState {
         clock: Clock,
         limits: Limits,
     ) -> Result<HttpState> {
-        let greeting = Greeting { server: SERVER.into(), viewer_limit: config.webrtc.max_viewers };
+        let viewer_limit = config.webrtc.max_viewers;
+        let greeting = Greeting { server: SERVER.into(), viewer_limit, ice_servers: Vec::new() };
+        let links = Arc::new(lounge::NoLinks);
+        let lounge = lounge::Lounge::new(config, clock.clone(), door.clone(), stream.clone(), links);
         let status = Status::from(&stream.status());
         Ok(HttpState(Arc::new(Shared {
             seats: listener::Seats::new(limits.connections, limits.connections_per_address),
@@ -103,6 +108,7 @@ impl HttpState {
             names: config.http.names.iter().map(|name| parse_name(name)).collect::<Result<_>>()?,
             addresses: watch::Addresses::default(),
             whep: whep::Registry::default(),
+            lounge: Arc::new(lounge),
             status: channel::Sender::new(status),
             stop: channel::Sender::new(false),
             live: channel::Sender::new(0),
@@ -132,6 +138,7 @@ struct Shared {
     gate: gate::Gate,
     seats: Arc<listener::Seats>,
     whep: whep::Registry,
+    lounge: Arc<lounge::Lounge>,
     /// The camera's state, in the words of the wire.
     status: channel::Sender<Status>,
     stop: channel::Sender<bool>,
@@ -162,6 +169,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, mut shutdown: channe
     tokio::select! {
         _ = listener::accept(listener, router, shared.clone(), &mut tasks) => {}
         _ = watch::run(shared.clone()) => {}
+        _ = lounge::run(shared.clone()) => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
     shared.stop.send_replace(true);

@@ -22,12 +22,23 @@ pub trait ViewerDoor: Send + Sync {
     /// A trickled candidate line (`candidate:...`); empty means end of candidates. Unknown viewers are ignored.
     fn add_candidate(&self, viewer: ViewerId, candidate: String);
 
+    /// A new offer of a living viewer, with new ICE credentials: its path is found anew, everything else stays (RFC 8445
+    /// section 9). An error leaves the caller with a fresh `offer`, which replaces the viewer.
+    fn restart(&self, viewer: ViewerId, sdp: String) -> oneshot::Receiver<Result<Answer, OfferError>> {
+        let (reply, answer) = oneshot::channel();
+        let _ = reply.send(Err(OfferError::BadOffer(format!("viewer {} cannot restart ICE here", viewer.0))));
+        let _ = sdp;
+        answer
+    }
+
     /// Ends a viewer. Unknown viewers are ignored. No event follows.
     fn close(&self, viewer: ViewerId);
 
-    /// Sends text on the viewer's "sync" channel (ordered, reliable). Left out when it is not open or backed up.
-    fn send(&self, viewer: ViewerId, text: String) {
+    /// Sends text on the viewer's "sync" channel (ordered, reliable). False: it could not be taken over. What the channel
+    /// cannot take later on is told by `ViewerEvent::Behind`.
+    fn send(&self, viewer: ViewerId, text: String) -> bool {
         let _ = (viewer, text);
+        false
     }
 
     /// What each viewer gets, for `/api/v1/status` and `/metrics`. At most 100 ms old.
@@ -36,7 +47,7 @@ pub trait ViewerDoor: Send + Sync {
 
 pub struct Offer {
     pub sdp: String,
-    /// Told of `Connected` and at last `Closed`. Bounded: the output never waits for it (a full channel loses events).
+    /// Told of `Connected`, of the "sync" channel, and at last `Closed`. Bounded: the output never waits for it (a full channel loses events).
     pub events: mpsc::Sender<ViewerEvent>,
 }
 
@@ -75,6 +86,10 @@ pub enum ViewerEvent {
     Connected,
     /// Text (or UTF-8 bytes) on the viewer's "sync" channel that the output does not answer by itself.
     Said(String),
+    /// The "sync" channel opened or closed.
+    Channel(bool),
+    /// Text for the "sync" channel was given up because the page did not take it; now it takes some again.
+    Behind,
     Closed(CloseReason),
 }
 

@@ -5,4 +5,5 @@
 pub mod bucket;
 pub mod identity;
 pub mod message;
+pub mod room;
 pub mod session;
