@@ -39,7 +39,7 @@ impl Count {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn read(&self) -> u64 {
+    pub fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -6,7 +6,7 @@
 use super::Config;
 use super::board::Machine;
 use super::check::{FurtherRule, check};
-use super::keys::{CONFIG, ICE_SERVERS, Key, List, OVERLAYS, Plan, Rule, USERS};
+use super::keys::{CONFIG, ICE_SERVERS, Key, List, OVERLAYS, PRESETS, Plan, Rule, USERS};
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -166,6 +166,9 @@ impl Reader<'_> {
             }
         }
         let within = |section: &str, list: &str| root.get(section).and_then(|s| s.get_ref().as_table()?.get(list));
+        if let Some(presets) = within("camera", "preset") {
+            self.list(&PRESETS, presets, &mut config.camera.presets);
+        }
         if let Some(users) = within("auth", "user") {
             self.list(&USERS, users, &mut config.auth.users);
         }
@@ -238,6 +241,7 @@ impl Reader<'_> {
             _ if path == OVERLAYS.name => self.list(&OVERLAYS, &value, &mut config.overlays),
             _ if path == USERS.name => self.list(&USERS, &value, &mut config.auth.users),
             _ if path == ICE_SERVERS.name => self.list(&ICE_SERVERS, &value, &mut config.webrtc.ice_servers),
+            _ if path == PRESETS.name => self.list(&PRESETS, &value, &mut config.camera.presets),
             _ if name == "overlay" => self.problem(&nowhere, "overlays are set as a whole: overlay=[{type=\"logo\"}]"),
             Some(section) if !key.is_empty() => {
                 self.key(config, section.keys, (&CONFIG, name), (key, nowhere), &value);
@@ -386,6 +390,20 @@ fn put<T>(target: &mut T, rule: &Rule<T>, value: &DeValue) -> Result<(), String>
             } else {
                 Err(must_be())
             }
+        }
+        (Rule::Numbers { add, .. }, DeValue::Table(table)) => {
+            for (name, value) in table {
+                let number = match value.get_ref() {
+                    DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
+                    DeValue::Boolean(on) => Some(i64::from(*on)),
+                    _ => None,
+                };
+                let number = number.ok_or_else(|| format!("{:?}: {}", name.get_ref(), must_be()))?;
+                if !add(target, name.get_ref(), number) {
+                    return Err(format!("{:?}: {}", name.get_ref(), must_be()));
+                }
+            }
+            Ok(())
         }
         (Rule::Texts { clear, add, .. }, DeValue::Array(items)) => {
             clear(target);

@@ -260,7 +260,7 @@ fn a_full_house_says_so_at_once_and_when_to_come_again() {
     let mut bench = Bench::welcomed();
     bench.say(r#"{"type":"offer","sdp":"v=0"}"#);
     let out = bench.input(Input::Answer(Err(OfferError::Full { max_viewers: 32 })));
-    let [Action::Send(Message::Error { code, message, retry_after_s })] = &out[..] else { panic!("{out:?}") };
+    let [Action::Send(Message::Error { code, message, retry_after_s, .. })] = &out[..] else { panic!("{out:?}") };
     assert_eq!((*code, *retry_after_s), (ErrorCode::Full, Some(RETRY_FULL_S)));
     assert!(message.contains("32"), "{message}");
     bench.wait(Duration::from_secs(14));
