@@ -214,7 +214,9 @@ impl Viewer {
             tracing::debug!(viewer = self.id.0, %error, "timer");
         }
         if self.state == State::Connecting && now.monotonic.since(self.joined_at) >= CONNECT_DEADLINE {
-            let _ = self.events.try_send(ViewerEvent::Tried(Box::new(self.attempt.verdict())));
+            let tried = self.attempt.verdict();
+            tracing::info!(viewer = self.id.0, "webrtc: no path: {tried}");
+            let _ = self.events.try_send(ViewerEvent::Tried(Box::new(tried)));
             self.close(CloseReason::ConnectTimeout);
         }
     }
