@@ -378,7 +378,7 @@ pub struct WebRtcConfig {
     /// Playout delay asked of browsers, in milliseconds. 0/0 shows each picture at once.
     pub playout_delay_min_ms: u32,
     pub playout_delay_max_ms: u32,
-    /// How packets are encrypted, best first: from the board's profile. Empty: by the processor.
+    /// How packets are encrypted, best first: from the board's profile. Empty: measured at start.
     pub srtp: Vec<SrtpProfile>,
 }
 
