@@ -101,4 +101,3 @@ export class PeoplePanel {
     this.show();
   }
 }
-
