@@ -150,12 +150,8 @@ pub static CONFIG: Plan<Config> = Plan { top: TOP, sections: SECTIONS, lists: &[
 pub static OVERLAYS: List<OverlayConfig> =
     List { name: "overlay", keys: OVERLAY, most: 32, example: r#"{type="logo"}"# };
 
-pub static PRESETS: List<Preset> = List {
-    name: "camera.preset",
-    keys: PRESET,
-    most: 16,
-    example: r#"{name="night", controls={brightness=10}}"#,
-};
+pub static PRESETS: List<Preset> =
+    List { name: "camera.preset", keys: PRESET, most: 16, example: r#"{name="night", controls={brightness=10}}"# };
 
 static TOP: &[Key<Config>] =
     &[Key { name: "board", rule: Rule::Known { words: board::choices, set: |c, v| c.board = v.into() } }];

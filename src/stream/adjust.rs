@@ -34,10 +34,16 @@ pub struct Control {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum ControlKind {
-    Integer { minimum: i64, maximum: i64, step: u64 },
+    Integer {
+        minimum: i64,
+        maximum: i64,
+        step: u64,
+    },
     Boolean,
     /// The values that exist, with the driver's words for them.
-    Menu { items: Vec<(i64, String)> },
+    Menu {
+        items: Vec<(i64, String)>,
+    },
     Button,
 }
 

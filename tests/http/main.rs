@@ -5,6 +5,8 @@
 mod access;
 mod bench;
 mod connections;
+mod page;
 mod pages;
+mod room;
 mod websocket;
 mod whep;

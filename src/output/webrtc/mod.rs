@@ -4,6 +4,7 @@
 //! is the door that signalling speaks through.
 
 mod answer;
+mod channels;
 mod demux;
 mod entry;
 mod feedback;
@@ -183,6 +184,14 @@ impl ViewerDoor for WebRtc {
 
     fn close(&self, viewer: ViewerId) {
         let _ = self.lobby.try_send(ToLobby::Close(viewer));
+    }
+
+    fn send(&self, viewer: ViewerId, text: String) -> bool {
+        let taken = self.media.try_send(ToMedia::Say(viewer, text)).is_ok();
+        if taken {
+            self.waker.wake();
+        }
+        taken
     }
 
     fn viewers(&self) -> Vec<ViewerStats> {
