@@ -158,12 +158,8 @@ pub static CONFIG: Plan<Config> =
 pub static OVERLAYS: List<OverlayConfig> =
     List { name: "overlay", keys: OVERLAY, most: 32, example: r#"{type="logo"}"# };
 
-pub static PRESETS: List<Preset> = List {
-    name: "camera.preset",
-    keys: PRESET,
-    most: 16,
-    example: r#"{name="night", controls={brightness=10}}"#,
-};
+pub static PRESETS: List<Preset> =
+    List { name: "camera.preset", keys: PRESET, most: 16, example: r#"{name="night", controls={brightness=10}}"# };
 
 pub static USERS: List<UserConfig> =
     List { name: "auth.user", keys: USER, most: 64, example: r#"{name="anna", role="host", password_hash="..."}"# };

@@ -221,8 +221,7 @@ impl Lounge {
         let epoch = inner.last_epoch;
         let (text_in, texts) = mpsc::channel(TEXTS);
         let (order_in, orders) = mpsc::channel(ORDERS);
-        let mut line =
-            Line { epoch, texts: talks.then_some(text_in), orders: order_in, viewer: None, channel: false };
+        let mut line = Line { epoch, texts: talks.then_some(text_in), orders: order_in, viewer: None, channel: false };
         let older = inner.lines.remove(&seat).and_then(|older| {
             (line.viewer, line.channel) = (older.viewer, older.channel);
             let (give, call) = oneshot::channel();

@@ -66,7 +66,7 @@ fn row(now: Micros, stats: &ViewerStats, kbps: f64) -> ViewerRow {
     ViewerRow {
         viewer: Some(stats.viewer.0),
         state: if stats.connected_at.is_some() { "connected" } else { "connecting" }.into(),
-        path: String::new(),
+        path: stats.path.map(|path| format!("{}, {}", path.remote, path.protocol)).unwrap_or_default(),
         address: stats.peer.map(redacted).unwrap_or_default(),
         round_trip_ms: stats.round_trip_ms,
         loss: stats.loss,
@@ -97,6 +97,7 @@ pub fn redacted(peer: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::SelectedPath;
     use std::time::Duration;
 
     fn stats(bytes_sent: u64) -> ViewerStats {
@@ -105,6 +106,7 @@ mod tests {
             joined_at: Micros(0),
             connected_at: None,
             peer: Some("192.0.2.33:5000".parse().unwrap()),
+            path: Some(SelectedPath { local: "host", remote: "relay", protocol: "udp" }),
             pictures_sent: 1,
             pictures_dropped: 0,
             packets_sent: 1,
@@ -124,6 +126,7 @@ mod tests {
         assert_eq!(rates.rows(start, none(), &[stats(1000)])[0].kbps, 0.0);
         let rows = rates.rows(start + Duration::from_secs(2), none(), &[stats(251_000)]);
         assert_eq!((rows[0].kbps, rows[0].address.as_str()), (1000.0, "192.0.2.x"));
+        assert_eq!(rows[0].path, "relay, udp");
         let soon = rates.rows(start + Duration::from_millis(2100), none(), &[stats(251_000)]);
         assert_eq!(soon[0].kbps, 1000.0, "asked again at once");
         assert!(rates.rows(start, none(), &[]).is_empty() && rates.seen.is_empty());

@@ -6,10 +6,10 @@
 use super::call::Call;
 use super::lounge::{self, Order, Place, Visitor};
 use super::{Live, Shared, plain, retry_after, routes};
+use crate::output::ViewerId;
 use crate::signal::ice;
 use crate::signal::message::{Candidate, ErrorCode, Message};
 use crate::signal::session::{Action, Input, Session, Transport};
-use crate::output::ViewerId;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use std::collections::HashMap;

@@ -245,7 +245,6 @@ impl Heard {
 }
 
 impl Message {
-
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings, numbers and plain enums always serialise")
     }
@@ -368,10 +367,7 @@ mod tests {
                 with_seat(r#"{"type":"welcome","version":1,"server":"rtcam 0.1.0","viewer_limit":32,"#),
             ),
             (Message::Offer { sdp: "v=0\r\n".into(), restart: false }, r#"{"type":"offer","sdp":"v=0\r\n"}"#),
-            (
-                Message::Offer { sdp: "v=0".into(), restart: true },
-                r#"{"type":"offer","sdp":"v=0","restart":true}"#,
-            ),
+            (Message::Offer { sdp: "v=0".into(), restart: true }, r#"{"type":"offer","sdp":"v=0","restart":true}"#),
             (Message::Answer { sdp: "v=0".into(), viewer: 7 }, r#"{"type":"answer","sdp":"v=0","viewer":7}"#),
             (
                 Message::Candidate { candidate: Candidate::Line("candidate:1".into()) },
@@ -449,9 +445,6 @@ mod tests {
     #[test]
     fn a_bye_needs_no_reason_and_takes_any() {
         assert_eq!(parse(r#"{"type":"bye"}"#).unwrap(), Message::Bye { reason: ByeReason::Left });
-        assert_eq!(
-            parse(r#"{"type":"bye","reason":"tea"}"#).unwrap(),
-            Message::Bye { reason: ByeReason::Other }
-        );
+        assert_eq!(parse(r#"{"type":"bye","reason":"tea"}"#).unwrap(), Message::Bye { reason: ByeReason::Other });
     }
 }

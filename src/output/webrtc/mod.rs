@@ -4,6 +4,7 @@
 //! is the door that signalling speaks through.
 
 mod answer;
+mod channels;
 mod demux;
 mod entry;
 mod feedback;
@@ -228,6 +229,14 @@ impl ViewerDoor for WebRtc {
         // full, or no such viewer: the caller sees the question dropped
         let _ = self.lobby.try_send(ToLobby::Restart { viewer, sdp, reply });
         answer
+    }
+
+    fn send(&self, viewer: ViewerId, text: String) -> bool {
+        let taken = self.media.try_send(ToMedia::Say(viewer, text)).is_ok();
+        if taken {
+            self.waker.wake();
+        }
+        taken
     }
 
     fn network(&self) -> NetworkStats {

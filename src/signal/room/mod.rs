@@ -37,22 +37,42 @@ pub struct Moment {
 #[derive(Debug)]
 pub enum Input<'a> {
     /// The seat's WebSocket came or went.
-    Socket { seat: SeatId, open: bool },
+    Socket {
+        seat: SeatId,
+        open: bool,
+    },
     /// The seat's viewer is another one now, or none.
-    Viewer { seat: SeatId, viewer: Option<ViewerId> },
+    Viewer {
+        seat: SeatId,
+        viewer: Option<ViewerId>,
+    },
     /// Its viewer has connected.
-    Watching { seat: SeatId },
-    Said { seat: SeatId, said: Said },
+    Watching {
+        seat: SeatId,
+    },
+    Said {
+        seat: SeatId,
+        said: Said,
+    },
     /// It leaves for good.
-    Leaves { seat: SeatId },
+    Leaves {
+        seat: SeatId,
+    },
     /// How things are.
     Adjustable(&'a Adjustable),
     /// What became of a change that was asked of the stream, if nothing did.
-    NotAdjusted { seat: SeatId, error: AdjustError },
+    NotAdjusted {
+        seat: SeatId,
+        error: AdjustError,
+    },
     /// Nobody may stay who came by this link.
-    Revoked { link: &'a str },
+    Revoked {
+        link: &'a str,
+    },
     /// Messages to the seat were lost on their way: it needs the state anew.
-    Behind { seat: SeatId },
+    Behind {
+        seat: SeatId,
+    },
     Tick,
 }
 
@@ -278,7 +298,10 @@ impl Room {
         let person = seat.person(at.now);
         self.people.note_presence(at.now, id);
         if changed {
-            out.push(Action::TellAll { told: Told::Peers(Peers { changed: Some(person), ..Peers::default() }), but: None });
+            out.push(Action::TellAll {
+                told: Told::Peers(Peers { changed: Some(person), ..Peers::default() }),
+                but: None,
+            });
         }
     }
 
@@ -563,4 +586,5 @@ fn refuse(to: SeatId, code: ErrorCode, words: &str, out: &mut Vec<Action>) {
 }
 
 #[cfg(test)]
+#[path = "room_tests.rs"]
 mod tests;

@@ -3,11 +3,11 @@
 //! Pure. Owns every seat; must never hand out a `resume` token to anybody but its own seat. Input: what access knows of
 //! somebody (`Identity`), the name they wish for, the state of their transports.
 
-use crate::signal::room::words::{Person, Report, SeatId};
 use crate::config::Role;
+use crate::output::ViewerId;
 use crate::signal::bucket::Bucket;
 use crate::signal::identity::{Identity, Proof};
-use crate::output::ViewerId;
+use crate::signal::room::words::{Person, Report, SeatId};
 use crate::units::Micros;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -4,9 +4,9 @@
 //! is told the whole state instead. Must never believe a value it was sent: every one is checked against what the
 //! stream says can be changed. Input: `Adjustable` (truth), `set` messages (wishes).
 
-use crate::signal::room::words::{Describe, SeatId, Told, Values};
 use crate::config::{Corner, LayerKind, Preset};
 use crate::signal::message::ErrorCode;
+use crate::signal::room::words::{Describe, SeatId, Told, Values};
 use crate::stream::adjust::{Adjustable, Change, Control, ControlKind, Layer};
 use crate::units::Micros;
 use serde_json::Value;
@@ -122,7 +122,8 @@ impl SharedState {
             self.defer(now, by, preset);
         }
         for change in &changes {
-            for key in keys_of(change) {
+            // what is so already will not show as a change
+            for key in keys_of(change).into_iter().filter(|key| wish.get(key) != self.values.get(key)) {
                 self.wished.insert(key, (now, by));
             }
         }
@@ -282,7 +283,8 @@ fn control_value(described: &Describe, value: &Value) -> Result<i64, Refusal> {
         "boolean" => value.as_bool().map(i64::from).ok_or_else(|| bad(key, "true or false is wanted")),
         "button" => Ok(1),
         "menu" => {
-            let choice = value.as_i64().filter(|choice| described.items.iter().any(|(item, _)| item.as_i64() == Some(*choice)));
+            let choice =
+                value.as_i64().filter(|choice| described.items.iter().any(|(item, _)| item.as_i64() == Some(*choice)));
             choice.ok_or_else(|| bad(key, "it has no such choice"))
         }
         _ => {
@@ -433,7 +435,8 @@ mod tests {
         assert_eq!(refused.unwrap_err().0, ErrorCode::Stale);
         assert!(state.set(Micros(0), BOB, 1, &wish(r#"{"control.auto":false}"#)).is_ok(), "another key");
         assert!(state.set(Micros(0), ANN, 1, &wish(r#"{"control.brightness":9}"#)).is_ok(), "her own change");
-        assert!(state.set(Micros(0), BOB, 2, &wish(r#"{"control.brightness":9}"#)).is_ok(), "seen by now");
+        let later = Micros(5_000_000);
+        assert!(state.set(later, BOB, 2, &wish(r#"{"control.brightness":9}"#)).is_ok(), "seen by now");
     }
 
     #[test]
@@ -506,7 +509,9 @@ mod tests {
         let mut state = state();
         let told = state.update(Micros(0), &Adjustable { controls: vec![], ..camera() }).told;
         let [Told::State { values, describe, .. }] = &told[..] else { panic!("{told:?}") };
-        assert!(values.keys().all(|key| key.starts_with("layer.")) && describe.iter().all(|d| d.key.starts_with("layer.")));
+        assert!(
+            values.keys().all(|key| key.starts_with("layer.")) && describe.iter().all(|d| d.key.starts_with("layer."))
+        );
         assert!(state.changed.keys().all(|key| key.starts_with("layer.")));
     }
 }

@@ -88,8 +88,8 @@ pub enum Said {
 
 /// The value of `type` of each variant of `Said`.
 pub const SAID: [&str; 19] = [
-    "request", "grant", "release", "revoke", "role", "kick", "room", "chat", "set", "call", "accept", "decline", "hangup",
-    "relay", "link", "links", "unlink", "report", "watch",
+    "request", "grant", "release", "revoke", "role", "kick", "room", "chat", "set", "call", "accept", "decline",
+    "hangup", "relay", "link", "links", "unlink", "report", "watch",
 ];
 
 /// What a page measured itself. Everything may be missing: a page that shows nothing has no figures.
@@ -318,7 +318,6 @@ pub struct ViewerRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
 }
-
 
 /// What `welcome` says of the newcomer and of the room.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
