@@ -4,7 +4,7 @@
 # Every file is written beside its place and then renamed into it: a power cut leaves the old one or the new one. The config
 # is never touched: a missing one is made from rtcam.example.toml. Nothing is changed before everything has been checked.
 #   --root DIR    into the tree of an image: nothing is started, no user is made, no architecture is asked of this machine
-#   --uninstall   takes everything away but the config; with --purge the config too
+#   --uninstall   takes everything away but config and links; with --purge those too
 #   --no-start    installs only
 # env: RTCAM_ARCH (as `uname -m`; for tests and images)
 set -eu
@@ -30,6 +30,7 @@ done
 
 BIN=$ROOT/usr/local/bin/rtcam
 ETC=$ROOT/etc/rtcam
+STATE=$ROOT/var/lib/rtcam
 DOC=$ROOT/usr/local/share/doc/rtcam
 UNIT=$ROOT/etc/systemd/system/rtcam.service
 SYSUSERS=$ROOT/usr/lib/sysusers.d/rtcam.conf
@@ -177,7 +178,7 @@ uninstall() {
   rm -f "$UNIT" "$SYSUSERS" "$TMPFILES" "$RULES" "$SYSV" "$BIN" "$ETC/rtcam.example.toml"
   rm -rf "$DOC"
   if live && have systemctl; then systemctl daemon-reload 2>/dev/null || true; fi
-  if [ "$PURGE" = yes ]; then rm -rf "$ETC"; say "uninstalled, config and all"
+  if [ "$PURGE" = yes ]; then rm -rf "$ETC" "$STATE"; say "uninstalled, config, links and all"
   elif [ -e "$ETC/rtcam.toml" ]; then say "uninstalled; $ETC/rtcam.toml stays (--purge takes it away as well)"
   else say "uninstalled"; fi
 }

@@ -39,7 +39,7 @@ impl Count {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn read(&self) -> u64 {
+    pub fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -262,6 +262,7 @@ mod tests {
             joined_at: Micros(0),
             connected_at: Some(Micros(1)),
             peer: None,
+            path: None,
             pictures_sent: 1,
             pictures_dropped: 0,
             packets_sent,

@@ -5,6 +5,7 @@ mod camera_away;
 mod client;
 mod file_source;
 mod joins_and_leaves;
+mod links;
 mod nobody_watches;
 mod password;
 mod process;
