@@ -155,14 +155,14 @@ fn start_notify(stream: &Arc<Pipeline>, door: &Arc<WebRtc>, clock: &Clock) -> Re
 }
 
 fn start_pipeline(config: &Config, clock: &Clock) -> Result<Pipeline> {
-    let mut compositor = Compositor::open(&config.overlays)?;
+    let compositor = Compositor::open(&config.overlays)?;
     // decided once: a camera that is unplugged later is waited for, not replaced by the pattern
     let camera = CameraConfig { source: capture::resolve(&config.camera), ..config.camera.clone() };
     let (encoders, source_clock) = (encode::Opener::new(config.encoder.clone()), clock.clone());
     let parts = pipeline::Parts {
         open_source: Arc::new(move || capture::open(&camera, &source_clock)),
         open_encoder: Arc::new(move |format, rate, without| encoders.open(format, rate, without)),
-        overlay: Box::new(move |frame, moment| compositor.apply(frame, moment)),
+        overlay: Box::new(compositor),
     };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Pipeline::start(pipeline::Settings::new(config, host), parts, clock.clone())

@@ -262,6 +262,7 @@ mod tests {
             joined_at: Micros(0),
             connected_at: Some(Micros(1)),
             peer: None,
+            path: None,
             pictures_sent: 1,
             pictures_dropped: 0,
             packets_sent,

@@ -43,6 +43,7 @@ fn bad_usage_and_bad_config_exit_with_2_and_say_why_on_stderr() {
         (vec!["run", "--set", "camera.fps=0"], "--set camera.fps=0: must be 1..=240"),
         (vec!["run", "--set", "encoder.backend=x264"], KNOWN_ENCODERS),
         (vec!["check", "--set", "encoder.backend=x264"], KNOWN_ENCODERS),
+        (vec!["run", "--set", "board=rv1162"], "did you mean \"rv1126\"?"),
         (vec!["--config", "none.toml"], "none.toml: cannot read the config"),
         (vec!["--set", "http.listen=0.0.0.0:8080"], "rtcam password"),
     ] {

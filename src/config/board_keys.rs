@@ -4,6 +4,7 @@
 
 use super::board::Profile;
 use super::keys::{Key, Plan, Rule, Section, text, whole};
+use crate::media::srtp::SrtpProfile;
 
 pub static PROFILE: Plan<Profile> = Plan { top: TOP, sections: SECTIONS, lists: &[] };
 
@@ -141,8 +142,8 @@ static NETWORK: &[Row] = &[
         r#""AES_CM_128_HMAC_SHA1_80" and "AEAD_AES_128_GCM" in the order wanted"#,
         |p| p.network.srtp.clear(),
         |p, v| {
-            p.network.srtp.push(v.into());
-            ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM"].contains(&v)
+            p.network.srtp.extend(SrtpProfile::named(v));
+            SrtpProfile::named(v).is_some()
         },
     ),
     whole("wmem_max", 65_536, 67_108_864, |p, v| p.network.wmem_max = v as u32),

@@ -3,7 +3,7 @@
 //! Must never open a device or a socket. Input: a config whose single values have all been looked at.
 
 use super::parse::Notes;
-use super::{AuthMode, Config, LayerKind, SourceChoice, TlsMode};
+use super::{AuthMode, Config, IceUrl, LayerKind, SourceChoice, TlsMode};
 use std::path::Path;
 
 /// A rule about one key that only the floors above can judge, and the words for the user where it is broken.
@@ -102,12 +102,35 @@ fn check_overlays(config: &Config, notes: &mut Notes) {
 }
 
 fn check_webrtc(config: &Config, notes: &mut Notes) {
+    check_ice_servers(config, notes);
+    if config.webrtc.tcp_port != 0 && config.webrtc.tcp_port == config.http.listen.port() {
+        notes.about("webrtc.tcp_port", "http.listen has this port already: take another one");
+    }
     if config.webrtc.playout_delay_min_ms > config.webrtc.playout_delay_max_ms {
         let key = if notes.was_set("webrtc.playout_delay_max_ms") { "max" } else { "min" };
         notes.about(
             &format!("webrtc.playout_delay_{key}_ms"),
             "playout_delay_max_ms must not be below playout_delay_min_ms",
         );
+    }
+}
+
+/// What a server needs depends on what it is: TURN wants an account, STUN none.
+fn check_ice_servers(config: &Config, notes: &mut Notes) {
+    for (number, server) in config.webrtc.ice_servers.iter().enumerate() {
+        let key = |name: &str| format!("webrtc.ice_server.{number}.{name}");
+        let has_turn = server.urls.iter().filter_map(|url| IceUrl::parse(url)).any(|url| url.scheme.is_turn());
+        let has_account = !server.username.is_empty() || !server.credential.is_empty();
+        if server.urls.is_empty() {
+            notes.about(&key("urls"), "needs at least one URL such as \"stun:stun.example.org\"");
+        } else if has_turn && !has_account && server.secret.is_empty() {
+            notes.about(&key("urls"), "TURN needs username and credential, or secret (coturn: static-auth-secret)");
+        }
+        if has_account && !server.secret.is_empty() {
+            notes.about(&key("secret"), "give either secret, or username and credential");
+        } else if server.username.is_empty() != server.credential.is_empty() {
+            notes.about(&key("username"), "username and credential belong together");
+        }
     }
 }
 

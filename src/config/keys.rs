@@ -5,7 +5,8 @@
 
 use super::board;
 use super::{
-    AuthMode, Config, Corner, LayerKind, LogLevel, OverlayConfig, Role, Secret, SourceChoice, TlsMode, Tone, UserConfig,
+    AuthMode, Config, Corner, ExtraAddress, IceServerConfig, IceUrl, LayerKind, LogLevel, OverlayConfig, Role, Secret,
+    SourceChoice, TlsMode, Tone, UserConfig,
 };
 use crate::units::KbitPerSec;
 use argon2::password_hash::phc::PasswordHash;
@@ -137,14 +138,22 @@ pub const fn text<T>(name: &'static str, form: &'static str, set: fn(&mut T, &st
     Key { name, rule: Rule::Text { form, set } }
 }
 
+const fn secret<T>(name: &'static str, form: &'static str, set: fn(&mut T, &str) -> bool) -> Key<T> {
+    Key { name, rule: Rule::Secret { form, set } }
+}
+
 /// The config file, in the order of `rtcam.example.toml`.
-pub static CONFIG: Plan<Config> = Plan { top: TOP, sections: SECTIONS, lists: &["overlay", "auth.user"] };
+pub static CONFIG: Plan<Config> =
+    Plan { top: TOP, sections: SECTIONS, lists: &["overlay", "auth.user", "webrtc.ice_server"] };
 
 pub static OVERLAYS: List<OverlayConfig> =
     List { name: "overlay", keys: OVERLAY, most: 32, example: r#"{type="logo"}"# };
 
 pub static USERS: List<UserConfig> =
     List { name: "auth.user", keys: USER, most: 64, example: r#"{name="anna", role="host", password_hash="..."}"# };
+
+pub static ICE_SERVERS: List<IceServerConfig> =
+    List { name: "webrtc.ice_server", keys: ICE_SERVER, most: 4, example: r#"{urls=["stun:stun.example.org"]}"# };
 
 static TOP: &[Key<Config>] = &[
     Key { name: "board", rule: Rule::Known { words: board::choices, set: |c, v| c.board = v.into() } },
@@ -325,9 +334,50 @@ pub fn is_user_name(value: &str) -> bool {
 
 static WEBRTC: &[Key<Config>] = &[
     whole("udp_port", 0, 65_535, |c, v| c.webrtc.udp_port = v as u16),
+    whole("tcp_port", 0, 65_535, |c, v| c.webrtc.tcp_port = v as u16),
+    Key {
+        name: "extra_addresses",
+        rule: Rule::Texts {
+            form: r#"at most 8 addresses as "203.0.113.7" or "203.0.113.7/10.0.0.5""#,
+            clear: |c| c.webrtc.extra_addresses.clear(),
+            add: |c, v| {
+                let address = ExtraAddress::parse(v);
+                c.webrtc.extra_addresses.extend(address);
+                address.is_some() && c.webrtc.extra_addresses.len() <= 8
+            },
+        },
+    },
     whole("max_viewers", 1, 256, |c, v| c.webrtc.max_viewers = v as u32),
     whole("playout_delay_min_ms", 0, 40_950, |c, v| c.webrtc.playout_delay_min_ms = v as u32),
     whole("playout_delay_max_ms", 0, 40_950, |c, v| c.webrtc.playout_delay_max_ms = v as u32),
+];
+
+/// The keys of one `[[webrtc.ice_server]]`.
+static ICE_SERVER: &[Key<IceServerConfig>] = &[
+    Key {
+        name: "urls",
+        rule: Rule::Texts {
+            form: r#"at most 4 URLs as "stun:HOST", "turn:HOST:3478", "turn:HOST?transport=tcp" or "turns:HOST""#,
+            clear: |s| s.urls.clear(),
+            add: |s, v| {
+                s.urls.push(v.into());
+                IceUrl::parse(v).is_some() && s.urls.len() <= 4
+            },
+        },
+    },
+    text("username", "text of at most 128 bytes without control characters", |s, v| {
+        s.username = v.into();
+        is_short_text(v)
+    }),
+    secret("credential", "text of at most 128 bytes without control characters", |s, v| {
+        s.credential = Secret::new(v);
+        is_short_text(v)
+    }),
+    secret("secret", "text of at most 128 bytes without control characters", |s, v| {
+        s.secret = Secret::new(v);
+        is_short_text(v)
+    }),
+    whole("ttl_s", 60, 3600, |s, v| s.ttl_s = v as u32),
 ];
 
 static LOG: &[Key<Config>] = &[one_of(
@@ -343,6 +393,10 @@ static LOG: &[Key<Config>] = &[one_of(
 fn put_path(place: &mut PathBuf, value: &str) -> bool {
     *place = value.into();
     !value.contains('\0')
+}
+
+fn is_short_text(value: &str) -> bool {
+    value.len() <= 128 && !value.chars().any(char::is_control)
 }
 
 fn is_hex(digits: &str, count: usize) -> bool {
@@ -479,13 +533,16 @@ mod tests {
         }
         check_comments("overlay", OVERLAY);
         check_comments("auth.user", USER);
+        check_comments("webrtc.ice_server", ICE_SERVER);
     }
 
     #[test]
-    fn the_overlay_examples_are_the_defaults_too() {
+    fn the_examples_of_lists_are_the_defaults_too() {
         let config = crate::config::parse("rtcam.example.toml", &whole_example(), &[]).expect("the example is good");
         let logo = OverlayConfig { x: Some(16), y: Some(16), ..OverlayConfig::default() };
         let text = OverlayConfig { kind: LayerKind::Text, ..OverlayConfig::default() };
         assert_eq!(config.overlays, [logo, text]);
+        let server = IceServerConfig { urls: vec!["stun:stun.example.org".into()], ..IceServerConfig::default() };
+        assert_eq!(config.webrtc.ice_servers, [server]);
     }
 }

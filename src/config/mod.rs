@@ -6,16 +6,19 @@
 pub mod board;
 mod board_keys;
 mod check;
+mod ice_url;
 mod keys;
 mod parse;
 
 pub use check::FurtherRule;
+pub use ice_url::{IceUrl, Scheme, Transport};
 pub use keys::{USER_NAME_FORM, is_user_name};
 pub use parse::{load, parse, parse_on};
 
+use crate::media::srtp::SrtpProfile;
 use crate::units::{KbitPerSec, Size};
 use board::Profile;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -190,8 +193,12 @@ pub struct EncoderConfig {
     pub bitrate_kbps: KbitPerSec,
     /// Longest time between key frames, seconds. Joining viewers get theirs at once, so long is cheap.
     pub key_interval_s: u32,
-    /// `auto` (the names it has on boards) or the file of Rockchip's MPP library.
+    /// `auto` (`libraries`) or the file of Rockchip's MPP library.
     pub mpp_library: String,
+    /// What `backend = "auto"` tries, best first: from the board's profile. Empty: every backend there is.
+    pub preferred: Vec<String>,
+    /// What `mpp_library = "auto"` tries, from the board's profile. Empty: the usual names.
+    pub libraries: Vec<String>,
 }
 
 impl Default for EncoderConfig {
@@ -201,6 +208,8 @@ impl Default for EncoderConfig {
             bitrate_kbps: KbitPerSec(1500),
             key_interval_s: 10,
             mpp_library: "auto".into(),
+            preferred: Vec::new(),
+            libraries: Vec::new(),
         }
     }
 }
@@ -344,16 +353,81 @@ impl std::fmt::Debug for Secret {
 pub struct WebRtcConfig {
     /// The one UDP port all viewers share; 0 lets the system choose.
     pub udp_port: u16,
+    /// The TCP port for viewers whose network lets no UDP through (RFC 6544); 0: none.
+    pub tcp_port: u16,
+    /// Addresses browsers reach us by that no interface of ours has.
+    pub extra_addresses: Vec<ExtraAddress>,
+    /// STUN and TURN servers, for the page and for ourselves.
+    pub ice_servers: Vec<IceServerConfig>,
     /// One more gets an answer that says so.
     pub max_viewers: u32,
     /// Playout delay asked of browsers, in milliseconds. 0/0 shows each picture at once.
     pub playout_delay_min_ms: u32,
     pub playout_delay_max_ms: u32,
+    /// How packets are encrypted, best first: from the board's profile. Empty: by the processor.
+    pub srtp: Vec<SrtpProfile>,
 }
 
 impl Default for WebRtcConfig {
     fn default() -> Self {
-        WebRtcConfig { udp_port: 8189, max_viewers: 32, playout_delay_min_ms: 0, playout_delay_max_ms: 0 }
+        WebRtcConfig {
+            udp_port: 8189,
+            tcp_port: 0,
+            extra_addresses: Vec::new(),
+            ice_servers: Vec::new(),
+            max_viewers: 32,
+            playout_delay_min_ms: 0,
+            playout_delay_max_ms: 0,
+            srtp: Vec::new(),
+        }
+    }
+}
+
+/// An address of a NAT or cloud gateway in front of us that forwards our ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtraAddress {
+    pub public: IpAddr,
+    /// Offered only while this machine has this address. None: always.
+    pub private: Option<IpAddr>,
+}
+
+impl ExtraAddress {
+    /// `203.0.113.7` or `203.0.113.7/10.0.0.5`.
+    pub fn parse(text: &str) -> Option<ExtraAddress> {
+        let (public, private) = match text.split_once('/') {
+            Some((public, private)) => (public, Some(private.parse::<IpAddr>().ok()?)),
+            None => (text, None),
+        };
+        let public: IpAddr = public.parse().ok()?;
+        let usable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast();
+        let one_family = private.is_none_or(|private| private.is_ipv4() == public.is_ipv4() && usable(&private));
+        (usable(&public) && one_family).then_some(ExtraAddress { public, private })
+    }
+}
+
+/// One `[[webrtc.ice_server]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IceServerConfig {
+    /// `stun:`, `stuns:`, `turn:` or `turns:` URLs of one server (RFC 7064, RFC 7065).
+    pub urls: Vec<String>,
+    /// TURN with an account of its own.
+    pub username: String,
+    pub credential: Secret,
+    /// TURN with time-limited credentials: what coturn's `static-auth-secret` says.
+    pub secret: Secret,
+    /// How long such credentials are good for, seconds.
+    pub ttl_s: u32,
+}
+
+impl Default for IceServerConfig {
+    fn default() -> Self {
+        IceServerConfig {
+            urls: Vec::new(),
+            username: String::new(),
+            credential: Secret::default(),
+            secret: Secret::default(),
+            ttl_s: 3600,
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::Config;
 use super::board::Machine;
 use super::check::{FurtherRule, check};
-use super::keys::{CONFIG, Key, List, OVERLAYS, Plan, Rule, USERS};
+use super::keys::{CONFIG, ICE_SERVERS, Key, List, OVERLAYS, Plan, Rule, USERS};
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -165,8 +165,12 @@ impl Reader<'_> {
                 self.entry(config, &CONFIG, name, value);
             }
         }
-        if let Some(users) = root.get("auth").and_then(|auth| auth.get_ref().as_table()?.get("user")) {
+        let within = |section: &str, list: &str| root.get(section).and_then(|s| s.get_ref().as_table()?.get(list));
+        if let Some(users) = within("auth", "user") {
             self.list(&USERS, users, &mut config.auth.users);
+        }
+        if let Some(servers) = within("webrtc", "ice_server") {
+            self.list(&ICE_SERVERS, servers, &mut config.webrtc.ice_servers);
         }
     }
 
@@ -233,6 +237,7 @@ impl Reader<'_> {
             }
             _ if path == OVERLAYS.name => self.list(&OVERLAYS, &value, &mut config.overlays),
             _ if path == USERS.name => self.list(&USERS, &value, &mut config.auth.users),
+            _ if path == ICE_SERVERS.name => self.list(&ICE_SERVERS, &value, &mut config.webrtc.ice_servers),
             _ if name == "overlay" => self.problem(&nowhere, "overlays are set as a whole: overlay=[{type=\"logo\"}]"),
             Some(section) if !key.is_empty() => {
                 self.key(config, section.keys, (&CONFIG, name), (key, nowhere), &value);

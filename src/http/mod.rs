@@ -32,7 +32,7 @@ pub use routes::{Access, Route, table as route_table};
 pub use state::place as state_place;
 
 use crate::clock::{self, Clock};
-use crate::config::Config;
+use crate::config::{Config, IceServerConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Requests, Totals};
 use crate::output::ViewerDoor;
@@ -119,6 +119,7 @@ impl HttpState {
             names: config.http.names.iter().map(|name| parse_name(name)).collect::<Result<_>>()?,
             addresses: watch::Addresses::default(),
             whep: whep::Registry::default(),
+            ice_servers: config.webrtc.ice_servers.clone(),
             status: channel::Sender::new(status),
             stop: channel::Sender::new(false),
             live: channel::Sender::new(0),
@@ -179,6 +180,7 @@ struct Shared {
     tls: Option<Arc<tls::Tls>>,
     seats: Arc<listener::Seats>,
     whep: whep::Registry,
+    ice_servers: Vec<IceServerConfig>,
     /// The camera's state, in the words of the wire.
     status: channel::Sender<Status>,
     stop: channel::Sender<bool>,

@@ -191,7 +191,7 @@ fn share(mut response: Response<Body>, origin: HeaderValue) -> Response<Body> {
     const SHARED: [(HeaderName, &str); 4] = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, whep::METHODS),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-Match"),
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location, ETag, Retry-After"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location, Link, ETag, Retry-After"),
         (header::VARY, "Origin"),
     ];
     let headers = response.headers_mut();

@@ -4,7 +4,7 @@
 
 use super::{SERVER, Shared};
 use crate::metrics::{self, Snapshot};
-use crate::output::ViewerStats;
+use crate::output::{NatKind, NetworkStats, SelectedPath, ViewerStats};
 use crate::signal::message;
 use crate::stream::status::StreamStatus;
 use crate::units::Micros;
@@ -57,7 +57,18 @@ struct Report {
     camera: Camera,
     encoder: Encoder,
     viewer_limit: u32,
+    network: Network,
     viewers: Vec<Viewer>,
+}
+
+/// The network in front of us, as far as STUN servers could tell.
+#[derive(Serialize)]
+struct Network {
+    nat: NatKind,
+    public: Vec<String>,
+    udp_port: u16,
+    tcp_port: Option<u16>,
+    tcp_connections: usize,
 }
 
 #[derive(Serialize)]
@@ -94,6 +105,7 @@ struct Encoder {
 struct Viewer {
     viewer: u64,
     peer: Option<String>,
+    path: Option<SelectedPath>,
     joined_s: f64,
     connected_s: Option<f64>,
     pictures_sent: u64,
@@ -136,7 +148,20 @@ impl Report {
                 last_beat_ms: now.since(stream.encode_beat).as_millis() as u64,
             },
             viewer_limit: shared.greeting.viewer_limit,
+            network: Network::new(shared.door.network()),
             viewers: viewers.iter().map(|v| Viewer::new(v, now)).collect(),
+        }
+    }
+}
+
+impl Network {
+    fn new(stats: NetworkStats) -> Network {
+        Network {
+            nat: stats.nat,
+            public: stats.public.iter().map(|address| address.to_string()).collect(),
+            udp_port: stats.udp_port,
+            tcp_port: stats.tcp_port,
+            tcp_connections: stats.tcp_connections,
         }
     }
 }
@@ -146,6 +171,7 @@ impl Viewer {
         Viewer {
             viewer: stats.viewer.0,
             peer: stats.peer.map(|p| p.to_string()),
+            path: stats.path,
             joined_s: now.since(stats.joined_at).as_secs_f64(),
             connected_s: stats.connected_at.map(|at| now.since(at).as_secs_f64()),
             pictures_sent: stats.pictures_sent,

@@ -5,6 +5,7 @@
 
 use super::call::Call;
 use super::{Live, Shared, plain, retry_after, routes};
+use crate::signal::ice;
 use crate::signal::message::{Candidate, ErrorCode, Message};
 use crate::signal::session::{Action, Input, Session, Transport};
 use axum::body::Body;
@@ -12,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
-use tracing::debug;
+use tracing::{debug, warn};
 
 pub const PATH: &str = "/whep";
 pub const RESOURCE: &str = "/whep/{id}";
@@ -32,16 +33,17 @@ pub async fn post(shared: Arc<Shared>, request: Request<Body>) -> Response<Body>
         return retry_after(plain(StatusCode::SERVICE_UNAVAILABLE, "too many WHEP sessions; try again later"), 5);
     };
     let (first, answer) = oneshot::channel();
+    let links = ice_links(&shared);
     // a task of its own: a client that hangs up in the middle must not take the session's clean-up with it
     tokio::spawn(Resource::new(shared, id.clone(), requests).run(sdp, first));
     match answer.await {
-        Ok(Ok(sdp)) => created(&id, sdp),
+        Ok(Ok(sdp)) => created(&id, sdp, &links),
         Ok(Err(refusal)) => refusal.into_response(),
         Err(_) => retry_after(plain(StatusCode::SERVICE_UNAVAILABLE, "rtcam is stopping"), 2),
     }
 }
 
-fn created(id: &str, sdp: String) -> Response<Body> {
+fn created(id: &str, sdp: String, links: &[String]) -> Response<Body> {
     let mut response = Response::new(Body::from(sdp));
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
@@ -50,7 +52,21 @@ fn created(id: &str, sdp: String) -> Response<Body> {
     headers.insert(header::LOCATION, location);
     headers.insert(header::ETAG, HeaderValue::from_static("\"1\""));
     headers.insert("accept-patch", HeaderValue::from_static("application/trickle-ice-sdpfrag"));
+    for link in links.iter().filter_map(|link| HeaderValue::try_from(link).ok()) {
+        headers.append(header::LINK, link);
+    }
     response
+}
+
+/// The STUN and TURN servers a client may use, with credentials made for it.
+fn ice_links(shared: &Shared) -> Vec<String> {
+    let unix_s = shared.clock.wall().0 / 1_000_000;
+    if ice::clock_is_unset(&shared.ice_servers, unix_s) {
+        warn!(
+            "webrtc.ice_server: this machine's clock is not set; TURN servers will refuse the credentials made by it"
+        );
+    }
+    ice::links(&shared.ice_servers, unix_s)
 }
 
 pub async fn patch(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {

@@ -5,5 +5,6 @@ pub mod frame_sys;
 pub mod h264;
 pub(crate) mod mapping_sys;
 pub mod packet;
+pub mod srtp;
 pub mod timecode;
 pub mod v4l2_abi;

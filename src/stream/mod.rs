@@ -1,7 +1,9 @@
 //! Floor 2: the pipeline capture -> overlay -> encode -> hub, and the fan-out to outputs.
 
 pub mod adjust;
+mod adjustments;
 mod board;
+mod camera_controls;
 mod capture_thread;
 mod card;
 mod encode_thread;

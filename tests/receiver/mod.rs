@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use openh264::decoder::Decoder;
 use openh264::formats::YUVSource;
+pub use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_VP8, MediaEngine};
@@ -26,7 +27,8 @@ use tokio::sync::{mpsc, watch};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionState,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceGatheringState,
+    RTCIceServer, RTCPeerConnectionState, RTCStatsReportEntry, StatsSelector,
 };
 
 /// A decoded picture, planes packed. All planes are empty where the receiver does not decode.
@@ -70,11 +72,25 @@ pub struct Options {
     pub profile_level_id: &'static str,
     /// Off: pictures are counted and told, not decoded.
     pub decode: bool,
+    /// Also listen for ICE-TCP: `address:port`.
+    pub bind_tcp: Option<String>,
+    /// STUN and TURN (over UDP) servers; the offer waits until they have been asked.
+    pub ice_servers: Vec<RTCIceServer>,
+    /// SRTP protection profiles in this viewer's order; empty: all it has, GCM first.
+    pub srtp: Vec<SrtpProtectionProfile>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { bind: "127.0.0.1:0".into(), codec: MIME_TYPE_H264, profile_level_id: "42e01f", decode: true }
+        Options {
+            bind: "127.0.0.1:0".into(),
+            codec: MIME_TYPE_H264,
+            profile_level_id: "42e01f",
+            decode: true,
+            bind_tcp: None,
+            ice_servers: Vec::new(),
+            srtp: Vec::new(),
+        }
     }
 }
 
@@ -83,6 +99,7 @@ pub const VP8: &str = MIME_TYPE_VP8;
 struct Handler {
     pictures: mpsc::UnboundedSender<Picture>,
     state: watch::Sender<RTCPeerConnectionState>,
+    gathered: watch::Sender<bool>,
     counters: Arc<Counters>,
     decode: bool,
 }
@@ -91,6 +108,10 @@ struct Handler {
 impl PeerConnectionEventHandler for Handler {
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         self.state.send_replace(state);
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        self.gathered.send_replace(state == RTCIceGatheringState::Complete);
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
@@ -131,18 +152,28 @@ impl Receiver {
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
             .with_host_acceptance_min_wait(Some(Duration::ZERO))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+            .with_srtp_protection_profiles(options.srtp)
             .build();
         let (pictures_in, pictures) = mpsc::unbounded_channel();
         let (state_in, state) = watch::channel(RTCPeerConnectionState::New);
+        let (gathered_in, mut gathered) = watch::channel(false);
         let counters = Arc::new(Counters::default());
-        let handler =
-            Handler { pictures: pictures_in, state: state_in, counters: counters.clone(), decode: options.decode };
+        let handler = Handler {
+            pictures: pictures_in,
+            state: state_in,
+            gathered: gathered_in,
+            counters: counters.clone(),
+            decode: options.decode,
+        };
+        let asks_servers = !options.ice_servers.is_empty();
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_setting_engine(settings)
             .with_interceptor_registry(registry)
             .with_handler(Arc::new(handler))
+            .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(options.ice_servers).build())
             .with_udp_addrs(vec![options.bind])
+            .with_tcp_addrs(options.bind_tcp.into_iter().collect())
             .build()
             .await
             .expect("peer connection");
@@ -156,6 +187,10 @@ impl Receiver {
         let channel = connection.create_data_channel("sync", None).await.expect("data channel");
         let offer = connection.create_offer(None).await.expect("offer");
         connection.set_local_description(offer).await.expect("local description");
+        if asks_servers {
+            // a server that is silent must not keep the viewer
+            let _ = tokio::time::timeout(Duration::from_secs(3), gathered.wait_for(|done| *done)).await;
+        }
         let sdp = connection.local_description().await.expect("description").sdp;
         Receiver { connection, pictures, state, channel, counters, sdp }
     }
@@ -163,6 +198,21 @@ impl Receiver {
     pub async fn answer(&self, sdp: &str) {
         let answer = RTCSessionDescription::answer(sdp.to_string()).expect("an answer");
         self.connection.set_remote_description(answer).await.expect("remote description");
+    }
+
+    /// The pair of candidates in use, as `local/remote protocol`, such as `relay/host udp`.
+    pub async fn path(&self) -> Option<String> {
+        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
+        let pair = report.candidate_pairs().find(|pair| pair.nominated)?;
+        let candidate = |id: &str| match report.get(id)? {
+            RTCStatsReportEntry::LocalCandidate(c) | RTCStatsReportEntry::RemoteCandidate(c) => {
+                Some((c.candidate_type.to_string(), c.protocol.clone()))
+            }
+            _ => None,
+        };
+        let (local, protocol) = candidate(&pair.local_candidate_id)?;
+        let (remote, _) = candidate(&pair.remote_candidate_id)?;
+        Some(format!("{local}/{remote} {protocol}"))
     }
 
     /// The next decoded picture; panics with `what` after 15 s.
@@ -203,6 +253,12 @@ impl Receiver {
             }
         }
         panic!("no {kind} on the data channel");
+    }
+
+    /// The SRTP profile that both sides agreed on.
+    pub async fn srtp(&self) -> String {
+        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
+        report.transport().expect("a transport").srtp_cipher.clone()
     }
 
     pub async fn close(self) {

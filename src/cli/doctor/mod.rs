@@ -7,6 +7,7 @@ mod probe;
 use super::ConfigArguments;
 use crate::config::Config;
 use crate::config::board::Machine;
+use crate::cpu::Cpu;
 use crate::doctor::{self, Finding, Level, can_stream};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -31,13 +32,17 @@ fn examine(arguments: &ConfigArguments) -> Vec<Finding> {
         compatible: Machine::this().compatible(),
         processes: processes.others,
     };
+    let memory = doctor::memory::parse(&probe::read("/proc/meminfo"));
+    let (cameras, encoders) = (probe::cameras(&config.camera), probe::encoders(&config));
+    let buffers = probe::buffers(&config, &cameras, encoders.taken());
     [
         doctor::files::judge(&files),
         doctor::board::judge(&board),
-        doctor::camera::judge(&probe::cameras(&config.camera)),
-        doctor::encoder::judge(&probe::encoders(&config)),
-        doctor::cpu::judge(&doctor::cpu::parse(&probe::read("/proc/cpuinfo")), probe::srtp_cost()),
-        doctor::memory::judge(&doctor::memory::parse(&probe::read("/proc/meminfo"))),
+        doctor::camera::judge(&cameras),
+        doctor::buffers::judge(&buffers),
+        doctor::encoder::judge(&encoders),
+        doctor::cpu::judge(&Cpu::this(), probe::srtp_cost(), &config.webrtc.srtp),
+        doctor::memory::judge(&memory, config.profile.matching.ram_mib),
         doctor::network::judge(&probe::network(&config, runs_already)),
         doctor::clock::judge(probe::wall()),
     ]

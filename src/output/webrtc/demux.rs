@@ -9,6 +9,14 @@ use crate::output::ViewerId;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
+/// The two ends of a datagram's way. By TCP: a frame (RFC 4571) of the connection between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+    pub tcp: bool,
+}
+
 /// RFC 7983 section 7: what the first byte says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatagramKind {
@@ -107,6 +115,26 @@ impl Routes {
         if let Some(route) = self.viewers.get_mut(&viewer) {
             route.seat = Seat::Media;
         }
+    }
+
+    /// After an ICE restart: the viewer's checks carry a new name of ours; those under the old one are no longer valid.
+    pub fn rename(&mut self, viewer: ViewerId, ufrag: &str) {
+        let Some(route) = self.viewers.get_mut(&viewer) else { return };
+        if route.ufrag != ufrag {
+            self.by_ufrag.remove(&route.ufrag);
+            route.ufrag = ufrag.to_owned();
+            self.by_ufrag.insert(ufrag.to_owned(), viewer);
+        }
+    }
+
+    /// Who drives the viewer; None: there is no such viewer (any more).
+    pub fn seat_of(&self, viewer: ViewerId) -> Option<Seat> {
+        self.viewers.get(&viewer).map(|route| route.seat)
+    }
+
+    /// The viewer a check is for, by our name in it.
+    pub fn find_by_name(&self, datagram: &[u8]) -> Option<ViewerId> {
+        self.by_ufrag.get(check_ufrag(datagram)?).copied()
     }
 
     /// Forgets everything about a viewer.
@@ -221,6 +249,21 @@ mod tests {
         routes.remove(ViewerId(1));
         assert_eq!(routes.find(address(5), &DTLS), Some((ViewerId(2), Seat::Lobby)));
         routes.remove(ViewerId(2));
+        assert!(routes.is_empty());
+    }
+
+    #[test]
+    fn a_restart_gives_a_viewer_a_new_name_and_takes_the_old_one() {
+        let mut routes = Routes::default();
+        routes.add(ViewerId(1), "old".into());
+        routes.seat(ViewerId(1));
+        routes.rename(ViewerId(1), "new");
+        routes.rename(ViewerId(2), "nobody");
+        assert_eq!(routes.find(address(5), &check("new:x")), Some((ViewerId(1), Seat::Media)));
+        assert_eq!(routes.find(address(5), &check("old:x")), None);
+        assert_eq!(routes.find_by_name(&check("new:x")), Some(ViewerId(1)));
+        assert_eq!((routes.seat_of(ViewerId(1)), routes.seat_of(ViewerId(2))), (Some(Seat::Media), None));
+        routes.remove(ViewerId(1));
         assert!(routes.is_empty());
     }
 

@@ -4,35 +4,27 @@
 //! changes come out. Must never touch a socket, read a clock or wait. Driven by the lobby while connecting, then by the
 //! media loop.
 
-use crate::output::webrtc::demux::DatagramKind;
+use crate::output::webrtc::demux::{DatagramKind, Ends};
 use crate::output::webrtc::feedback::Feedback;
+use crate::output::webrtc::negotiation::{self, CAPTURE_TIME_URI, Common, Negotiated, PLAYOUT_DELAY_URI, Terms};
 use crate::output::webrtc::packetize::PacketizedUnit;
 use crate::output::webrtc::path::Path;
+use crate::output::webrtc::tried::Attempt;
 use crate::output::webrtc::udp_sys::Outgoing;
-use crate::output::webrtc::{answer, demux, sync_channel};
-use crate::output::{CloseReason, OfferError, ViewerEvent, ViewerId, ViewerStats};
+use crate::output::webrtc::{demux, sync_channel};
+use crate::output::{CloseReason, OfferError, SelectedPath, ViewerEvent, ViewerId, ViewerStats};
 use crate::units::Micros;
 use bytes::{BufMut, Bytes, BytesMut};
 use rtc::data_channel::RTCDataChannelId;
-use rtc::interceptor::{NackResponderBuilder, Registry, SenderReportBuilder, Slot};
-use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::certificate::RTCCertificate;
-use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX, MediaEngine};
-use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::configuration::media_engine::MIME_TYPE_H264;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::RTCMessage;
-use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
 use rtc::peer_connection::transport::{
-    CandidateConfig, CandidateHostConfig, RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidate, RTCIceCandidateInit,
+    RTCDtlsTransportState, RTCIceCandidateInit, RTCIceCandidateType, RTCIceProtocol,
 };
-use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtp_transceiver::RTCRtpSenderId;
-use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
-    RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
-};
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use std::net::SocketAddr;
@@ -43,26 +35,10 @@ use tokio::sync::mpsc;
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Without a sign of life (RFC 7675 consent, RTCP) pictures are held back, then the viewer is closed.
 const SILENT_AFTER: Duration = Duration::from_secs(4);
-const ICE_DISCONNECTED: Duration = Duration::from_secs(5);
-const ICE_FAILED: Duration = Duration::from_secs(10);
-const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
-/// Packets kept for retransmission, about 1.5 s at 1.5 Mbit/s. A power of two.
-const RESEND_PACKETS: u16 = 256;
 /// The core queues packets on several floors; draining it this often keeps them all short.
 const PACKETS_PER_DRAIN: usize = 8;
 /// Bytes on their way to the page on the data channel; above it clock answers are left out.
 const CHANNEL_BACKLOG_BYTES: usize = 16 * 1024;
-
-const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
-const CAPTURE_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
-
-/// What all viewers have in common.
-pub struct Common {
-    pub certificate: RTCCertificate,
-    pub ssrc: u32,
-    /// The playout-delay extension's 3 bytes: two 12-bit numbers in units of 10 ms.
-    pub playout_delay: [u8; 3],
-}
 
 /// Now, in the three clocks a viewer needs.
 #[derive(Clone, Copy)]
@@ -91,6 +67,8 @@ pub struct Viewer {
     stream: Option<StreamParameters>,
     next_sequence: u16,
     state: State,
+    /// ICE has chosen no path yet, or none since it was restarted.
+    searching: bool,
     events: mpsc::Sender<ViewerEvent>,
     feedback: Feedback,
     channel: Channel,
@@ -99,6 +77,8 @@ pub struct Viewer {
     last_heard: Micros,
     peer: Option<SocketAddr>,
     path: Path,
+    selected: Option<SelectedPath>,
+    attempt: Attempt,
     /// The browser's last check while connecting, and where it came from.
     unanswered: Option<(SocketAddr, Vec<u8>)>,
     pictures_sent: u64,
@@ -125,37 +105,23 @@ pub struct OfferedViewer {
     pub id: ViewerId,
     pub offer: String,
     pub events: mpsc::Sender<ViewerEvent>,
-    /// Every address browsers may reach us by.
-    pub local: Vec<SocketAddr>,
-    pub profile_level_id: [u8; 3],
+    pub attempt: Attempt,
 }
 
 impl Viewer {
     /// Makes a viewer of an offer and the answer to it.
-    pub fn accept(now: Now, common: &Common, offered: OfferedViewer) -> Result<(Viewer, String), OfferError> {
-        let profile = answer::choose_profile(&offered.offer)?;
-        let bad = |error: rtc::shared::error::Error| OfferError::BadOffer(error.to_string());
+    pub fn accept(
+        now: Now,
+        common: &Common,
+        offered: OfferedViewer,
+        terms: &Terms,
+    ) -> Result<(Viewer, String), OfferError> {
         let feedback = Feedback::default();
-        let ufrag = random_text(8);
-        let mut connection = build(now, common, &feedback, &ufrag, profile).map_err(bad)?;
-        let track = track(common.ssrc, profile);
-        let track_id = track.track_id().to_string();
-        let sender = connection.add_track(track).map_err(bad)?;
-        let description = RTCSessionDescription::offer(offered.offer).map_err(bad)?;
-        connection.set_remote_description(now.instant, description).map_err(bad)?;
-        for address in &offered.local {
-            connection.add_local_candidate(host_candidate(*address).map_err(bad)?).map_err(bad)?;
-        }
-        connection.add_local_candidate(RTCIceCandidateInit::default()).map_err(bad)?;
-        let answer = connection.create_answer(None).map_err(bad)?;
-        connection.set_local_description(now.instant, answer).map_err(bad)?;
-        let sdp = connection.local_description().map(|d| d.sdp).unwrap_or_default();
-        if !answer::sends_video(&sdp) {
-            return Err(OfferError::NoH264);
-        }
+        let Negotiated { connection, sender, track_id, answer } =
+            negotiation::first(now, common, &feedback, offered.offer, terms)?;
         let viewer = Viewer {
             id: offered.id,
-            ufrag,
+            ufrag: answer.ufrag,
             connection,
             sender,
             track_id,
@@ -164,6 +130,7 @@ impl Viewer {
             stream: None,
             next_sequence: 0,
             state: State::Connecting,
+            searching: true,
             events: offered.events,
             feedback,
             channel: Channel::default(),
@@ -172,43 +139,59 @@ impl Viewer {
             last_heard: now.monotonic,
             peer: None,
             path: Path::default(),
+            selected: None,
+            attempt: offered.attempt,
             unanswered: None,
             pictures_sent: 0,
             key_requests_seen: 0,
         };
-        Ok((viewer, answer::state_real_level(&sdp, offered.profile_level_id)))
+        Ok((viewer, answer.sdp))
+    }
+
+    /// Finds the path anew (ICE restart) and gives the answer. Until then nothing goes out; the pictures of that time are
+    /// not sent later. After an error the viewer goes on as it was, or is closed by its own timers.
+    pub fn restart(&mut self, now: Now, offer: String, terms: &Terms) -> Result<String, OfferError> {
+        let answer = negotiation::again(now, &mut self.connection, offer, terms)?;
+        if answer.ufrag != self.ufrag {
+            self.searching = true;
+            self.unanswered = None;
+            self.path = Path::default();
+        }
+        self.ufrag = answer.ufrag;
+        Ok(answer.sdp)
     }
 
     pub fn state(&self) -> State {
         self.state
     }
 
-    pub fn datagram(&mut self, now: Now, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
-        self.take_in(now, local, peer, bytes);
-        if self.state == State::Connecting {
-            self.answer_at_once(now, local, peer, bytes);
+    pub fn datagram(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
+        self.take_in(now, ends, bytes);
+        if self.searching {
+            self.answer_at_once(now, ends, bytes);
         }
     }
 
     /// Browsers nominate with their first check (USE-CANDIDATE). The core answers such a check only when its own check
     /// of that path has succeeded, that is, the browser's next one 50 ms or more later. So the check is kept, and shown
     /// to the core again as soon as its own check succeeded.
-    fn answer_at_once(&mut self, now: Now, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
+    fn answer_at_once(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
         if demux::check_transaction(bytes).is_some() {
-            self.unanswered = Some((peer, bytes.to_vec()));
+            self.attempt.check_received();
+            self.unanswered = Some((ends.peer, bytes.to_vec()));
         } else if demux::is_check_success(bytes)
-            && let Some((_, check)) = self.unanswered.take_if(|(from, _)| *from == peer)
+            && let Some((_, check)) = self.unanswered.take_if(|(from, _)| *from == ends.peer)
         {
-            self.take_in(now, local, peer, &check);
+            self.take_in(now, ends, &check);
         }
     }
 
-    fn take_in(&mut self, now: Now, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
+    fn take_in(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
         let transport = TransportContext {
-            local_addr: local,
-            peer_addr: self.path.seen_from(peer),
+            local_addr: ends.local,
+            peer_addr: if ends.tcp { ends.peer } else { self.path.seen_from(ends.peer) },
             ecn: None,
-            transport_protocol: TransportProtocol::UDP,
+            transport_protocol: if ends.tcp { TransportProtocol::TCP } else { TransportProtocol::UDP },
         };
         let datagram = TaggedBytesMut { now: now.instant, transport, message: BytesMut::from(bytes) };
         // An error is a datagram the core did not like: the next one may be fine, and ICE times out if none is.
@@ -218,6 +201,7 @@ impl Viewer {
     }
 
     pub fn candidate(&mut self, candidate: String) {
+        self.attempt.candidate(&candidate);
         let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
         if let Err(error) = self.connection.add_remote_candidate(candidate) {
             // mDNS names (".local") end here: their addresses come to us as peer reflexive
@@ -230,6 +214,7 @@ impl Viewer {
             tracing::debug!(viewer = self.id.0, %error, "timer");
         }
         if self.state == State::Connecting && now.monotonic.since(self.joined_at) >= CONNECT_DEADLINE {
+            let _ = self.events.try_send(ViewerEvent::Tried(Box::new(self.attempt.verdict())));
             self.close(CloseReason::ConnectTimeout);
         }
     }
@@ -265,16 +250,22 @@ impl Viewer {
     fn drain(&mut self, now: Now, out: &mut Vec<Outgoing>) {
         while let Some(datagram) = self.connection.poll_write() {
             let known = datagram.transport.peer_addr;
+            let tcp = datagram.transport.transport_protocol == TransportProtocol::TCP;
             if demux::is_check_success(&datagram.message) {
                 // we answered a check that carried the right MESSAGE-INTEGRITY: the viewer lives, and lives there
                 self.last_heard = now.monotonic;
-                self.path.check_succeeded(now.monotonic, known);
+                if !tcp {
+                    self.path.check_succeeded(now.monotonic, known);
+                }
+            } else if tcp {
+                // a connection goes where it goes
+                self.path = Path::default();
             } else if demux::kind(&datagram.message) == DatagramKind::Media {
                 self.path.media_to(now.monotonic, known);
             }
-            let peer = self.path.goes_to(known);
+            let peer = if tcp { known } else { self.path.goes_to(known) };
             self.peer = Some(peer);
-            out.push(Outgoing { local: datagram.transport.local_addr.ip(), peer, bytes: datagram.message });
+            out.push(Outgoing { local: datagram.transport.local_addr.ip(), peer, tcp, bytes: datagram.message });
         }
     }
 
@@ -286,9 +277,11 @@ impl Viewer {
                 RTCPeerConnectionState::Closed => self.close(CloseReason::Left),
                 _ => {}
             },
-            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(RTCIceConnectionState::Failed) => {
-                self.close(self.failure());
-            }
+            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(state) => match state {
+                RTCIceConnectionState::Failed => self.close(self.failure()),
+                RTCIceConnectionState::Connected => self.path_found(),
+                _ => {}
+            },
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => self.channel_opened(id),
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(id))
                 if self.channel.open == Some(id) =>
@@ -303,6 +296,19 @@ impl Viewer {
     fn peer_said_goodbye(&mut self) -> bool {
         let sender = self.connection.rtp_sender(self.sender);
         sender.and_then(|sender| sender.transport().map(|dtls| dtls.state())) == Some(RTCDtlsTransportState::Closed)
+    }
+
+    fn path_found(&mut self) {
+        self.searching = false;
+        self.unanswered = None;
+        let sender = self.connection.rtp_sender(self.sender);
+        let pair =
+            sender.and_then(|s| s.transport().and_then(|dtls| dtls.ice_transport().get_selected_candidate_pair()));
+        self.selected = pair.map(|pair| SelectedPath {
+            local: candidate_type(pair.local().typ),
+            remote: candidate_type(pair.remote().typ),
+            protocol: if pair.local().protocol == RTCIceProtocol::Tcp { "tcp" } else { "udp" },
+        });
     }
 
     fn failure(&self) -> CloseReason {
@@ -327,7 +333,6 @@ impl Viewer {
         }
         self.stream = stream;
         self.state = State::Connected;
-        self.unanswered = None;
         self.connected_at = Some(now.monotonic);
         self.last_heard = now.monotonic;
         // full means nobody reads it any more
@@ -380,6 +385,11 @@ impl Viewer {
     /// No check of consent for a while: the page sleeps or its network is gone. Pictures would only fill the path.
     pub fn is_silent(&self, now: Now) -> bool {
         now.monotonic.since(self.last_heard) >= SILENT_AFTER
+    }
+
+    /// Pictures go by a TCP connection, which may be backed up.
+    pub fn is_over_tcp(&self) -> bool {
+        self.selected.is_some_and(|path| path.protocol == "tcp")
     }
 
     pub fn close(&mut self, reason: CloseReason) {
@@ -437,6 +447,7 @@ impl Viewer {
             joined_at: self.joined_at,
             connected_at: self.connected_at,
             peer: self.peer,
+            path: self.selected,
             pictures_sent: self.pictures_sent,
             pictures_dropped,
             packets_sent: counters.packets_sent,
@@ -449,89 +460,14 @@ impl Viewer {
     }
 }
 
-fn build(
-    now: Now,
-    common: &Common,
-    feedback: &Feedback,
-    ufrag: &str,
-    profile: &str,
-) -> rtc::shared::error::Result<RTCPeerConnection> {
-    let registry = Registry::new()
-        .with(Slot::NackResponder, NackResponderBuilder::new().with_size(RESEND_PACKETS).build())
-        .with(Slot::SenderReport, SenderReportBuilder::new().build())
-        // nearest to the wire: sees what really goes out and all that comes in
-        .with(Slot::from(500), feedback.interceptor(common.ssrc));
-    let settings = SettingEngineBuilder::new()
-        .with_include_loopback_candidate(true)
-        // joining the mDNS group fails on machines without a multicast route, and we never resolve peers' names
-        .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
-        .with_host_acceptance_min_wait(Some(Duration::ZERO))
-        .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-        .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
-        // the browser starts DTLS as soon as its check succeeded; being the client ourselves costs a lost ClientHello
-        .with_answering_dtls_role(RTCDtlsRole::Server)
-        .with_ice_credentials(ufrag.to_string(), random_text(24))
-        .build();
-    RTCPeerConnectionBuilder::new()
-        .with_configuration(RTCConfigurationBuilder::new().with_certificates(vec![common.certificate.clone()]).build())
-        .with_setting_engine(settings)
-        .with_media_engine(media_engine(profile)?)
-        .with_interceptor_registry(registry)
-        .build(now.instant)
-}
-
-fn h264(profile: &str) -> RTCRtpCodec {
-    let feedback = |kind: &str, parameter: &str| RTCPFeedback { typ: kind.into(), parameter: parameter.into() };
-    RTCRtpCodec {
-        mime_type: MIME_TYPE_H264.into(),
-        clock_rate: 90000,
-        channels: 0,
-        // only the profile is compared; the level is set to the real one in the finished answer
-        sdp_fmtp_line: format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}1f"),
-        rtcp_feedback: vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")],
+fn candidate_type(kind: RTCIceCandidateType) -> &'static str {
+    match kind {
+        RTCIceCandidateType::Host => "host",
+        RTCIceCandidateType::Srflx => "srflx",
+        RTCIceCandidateType::Prflx => "prflx",
+        RTCIceCandidateType::Relay => "relay",
+        _ => "unknown",
     }
-}
-
-fn media_engine(profile: &str) -> rtc::shared::error::Result<MediaEngine> {
-    let mut engine = MediaEngine::default();
-    let codec = RTCRtpCodecParameters { rtp_codec: h264(profile), payload_type: 102 };
-    engine.register_codec(codec, RtpCodecKind::Video)?;
-    let resend = RTCRtpCodec {
-        mime_type: MIME_TYPE_RTX.into(),
-        clock_rate: 90000,
-        channels: 0,
-        sdp_fmtp_line: "apt=102".into(),
-        rtcp_feedback: vec![],
-    };
-    engine.register_codec(RTCRtpCodecParameters { rtp_codec: resend, payload_type: 103 }, RtpCodecKind::Video)?;
-    for uri in [PLAYOUT_DELAY_URI, CAPTURE_TIME_URI] {
-        let extension = RTCRtpHeaderExtensionCapability { uri: uri.into() };
-        engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
-    }
-    Ok(engine)
-}
-
-fn track(ssrc: u32, profile: &str) -> MediaStreamTrack {
-    let coding = RTCRtpCodingParameters {
-        ssrc: Some(ssrc),
-        rtx: Some(RTCRtpRtxParameters { ssrc: ssrc.wrapping_add(1) }),
-        ..Default::default()
-    };
-    let encoding =
-        RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec: h264(profile), ..Default::default() };
-    MediaStreamTrack::new("rtcam".into(), "rtcam-video".into(), "camera".into(), RtpCodecKind::Video, vec![encoding])
-}
-
-fn host_candidate(address: SocketAddr) -> rtc::shared::error::Result<RTCIceCandidateInit> {
-    let base_config = CandidateConfig {
-        network: "udp".into(),
-        address: address.ip().to_string(),
-        port: address.port(),
-        component: 1,
-        ..Default::default()
-    };
-    let candidate = CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()?;
-    RTCIceCandidate::from(&candidate).to_json()
 }
 
 /// A capture instant as NTP time in 32.32 bits: the abs-capture-time extension.
@@ -545,14 +481,6 @@ fn ntp_time(captured_at: Micros, wall_offset_us: i64) -> Bytes {
     bytes.freeze()
 }
 
-/// Letters and digits from the system's random source (RFC 8445 section 5.3 wants 24 and 128 bits: 5 bits each).
-fn random_text(letters: usize) -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut bytes = vec![0u8; letters];
-    getrandom::fill(&mut bytes).expect("Linux has a random source once it has booted");
-    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -562,11 +490,5 @@ mod tests {
         // half a second after the unix epoch
         let bytes = ntp_time(Micros(1_500_000), -1_000_000);
         assert_eq!(bytes[..], [0x83, 0xaa, 0x7e, 0x80, 0x80, 0, 0, 0]);
-    }
-
-    #[test]
-    fn ice_names_are_long_and_differ() {
-        let (a, b) = (random_text(24), random_text(24));
-        assert!(a.len() == 24 && a != b && a.chars().all(|c| c.is_ascii_alphanumeric()));
     }
 }
