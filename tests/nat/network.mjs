@@ -156,5 +156,5 @@ export function buildIpv6() {
 export function startTurn() {
   return start('turn', 'turnserver', ['-n', '--listening-ip', TURN, '--listening-ip', TURN_TOO, '--relay-ip', TURN,
     '--realm', 'rtcam.test', '--use-auth-secret', '--static-auth-secret', SECRET, '--no-tls', '--no-dtls', '--no-cli',
-    '--log-file', 'stdout', '--simple-log', '--pidfile', '/run/turnserver.pid', '--userdb', '/run/turndb', '--min-port', '50000', '--max-port', '51000']);
+    '--log-file', 'stdout', '--simple-log', '--pidfile', '/run/turnserver.pid', '--userdb', '/run/turndb', '--min-port', '50000', '--max-port', '51000', ...(process.env.NAT_DEBUG ? ['-v'] : [])]);
 }
