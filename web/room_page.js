@@ -72,7 +72,7 @@ export class RoomPage {
 
   /** Every message of the board that the session passes on. */
   hear(message) {
-    if (message.type === 'welcome' && !message.resumed) this.#forget();
+    if (message.type === 'welcome' && !message.resumed) this.#state.forget();
     for (const event of this.#room.hear(message)) this.#tell(event);
     this.#call.hear(message);
     this.#hearState(message);
@@ -81,6 +81,7 @@ export class RoomPage {
     if (message.type === 'viewers') this.#host.viewers(message.list ?? []);
     if (message.type === 'error') this.#error(message);
     if (['welcome', 'peers', 'control', 'room', 'chat'].includes(message.type)) this.show();
+    if (message.type === 'welcome') this.#watchAgain();
   }
 
   /** The way to the board opened or closed. */
@@ -166,9 +167,10 @@ export class RoomPage {
 
   // what the board says
 
-  #forget() {
-    this.#state.forget();
+  /** A new socket knows nothing of what the old one had been asked for. */
+  #watchAgain() {
     this.#watching = false;
+    if (this.#dock.isOpen('people')) this.#host.look(true);
   }
 
   #hearState(message) {

@@ -450,7 +450,7 @@ test('keyboard: every panel opens by its key, closes by Escape, and gives the fo
 
 test('no path: the page says what was tried and what to open', { timeout: 60000 }, async () => {
   const refuseOffer = { code: 'connect-timeout', message: 'no path', retry_after_s: 600, tried: { ours: ['host udp 4'], theirs: [], checks_received: 0, nat: 'symmetric', udp_port: 8189, advice: 'open-udp' } };
-  await withBoard({ refuseOffer }, async (board, browser) => {
+  await withBoard({ refuseOffer, refuseAfter_ms: 1000 }, async (board, browser) => {
     const page = await enter(browser, board.url, 'Ann');
     const text = await eventually(() => page.textContent('#card'), (all) => all.includes('let UDP port 8189'), 'the advice');
     assert.match(text, /The board offered: own address udp 4/);
