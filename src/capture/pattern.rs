@@ -3,19 +3,15 @@
 //! Owns the pacing of its pictures; how they look is in `pattern_scene.rs`. The background is drawn once, a picture
 //! is one copy of it plus a few small moving shapes. Input: config and the clock.
 
-use crate::capture::pace::Pacer;
+use crate::capture::pace::Paced;
 use crate::capture::pattern_scene::Scene;
 use crate::capture::{Fault, Grab, Source, SourceInfo, Want};
 use crate::clock::Clock;
 use crate::config::CameraConfig;
-use crate::media::frame::{BufferPool, Colour, Frame, Layout, Matrix, PictureFormat, Range};
+use crate::media::frame::{Colour, Frame, Layout, Matrix, PictureFormat, Range};
 use crate::media::timecode;
 use crate::units::{FrameRate, Size};
-use std::sync::Arc;
 use std::time::Duration;
-
-/// One being filled, one waiting for the encoder, one inside it, one to spare.
-const POOLED_FRAMES: usize = 4;
 
 pub fn open(config: &CameraConfig, clock: &Clock) -> Result<Box<dyn Source>, Fault> {
     Ok(Box::new(Pattern::new(config, clock)))
@@ -24,11 +20,9 @@ pub fn open(config: &CameraConfig, clock: &Clock) -> Result<Box<dyn Source>, Fau
 struct Pattern {
     info: SourceInfo,
     clock: Clock,
-    pacer: Pacer,
+    paced: Paced,
     scene: Scene,
-    pool: Arc<BufferPool>,
     timecode: bool,
-    dropped: u64,
 }
 
 impl Pattern {
@@ -41,11 +35,9 @@ impl Pattern {
         Pattern {
             info,
             clock: clock.clone(),
-            pacer: Pacer::new(clock, rate),
+            paced: Paced::new(clock, rate, picture),
             scene: Scene::new(picture),
-            pool: BufferPool::new(POOLED_FRAMES, picture.buffer_len()),
             timecode: config.timecode,
-            dropped: 0,
         }
     }
 
@@ -70,19 +62,12 @@ impl Source for Pattern {
     }
 
     fn grab(&mut self, want: Want, timeout: Duration) -> Result<Grab, Fault> {
-        let Some(slot) = self.pacer.wait(timeout) else {
-            return Ok(Grab::Nothing);
+        let mut frame = match self.paced.next(want, timeout) {
+            Ok(frame) => frame,
+            Err(instead) => return Ok(instead),
         };
-        self.dropped += slot.skipped;
-        if want == Want::Heartbeat {
-            return Ok(Grab::Passed);
-        }
-        let Some(buffer) = self.pool.take() else {
-            self.dropped += 1;
-            return Ok(Grab::Passed);
-        };
-        let mut frame = Frame::pooled(self.info.picture, self.clock.now(), slot.number, buffer);
-        self.scene.draw(&mut frame, slot.number, self.info.rate.map_or(30.0, FrameRate::as_f64));
+        let number = frame.sequence;
+        self.scene.draw(&mut frame, number, self.info.rate.map_or(30.0, FrameRate::as_f64));
         if self.timecode {
             frame.captured_at = self.clock.now();
             self.stamp(&mut frame);
@@ -91,13 +76,14 @@ impl Source for Pattern {
     }
 
     fn dropped(&self) -> u64 {
-        self.dropped
+        self.paced.dropped()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::pace::POOLED_FRAMES;
 
     const LONG: Duration = Duration::from_secs(1);
 
