@@ -14,6 +14,7 @@ mod page;
 mod routes;
 mod stall;
 mod status;
+mod viewer_log;
 mod watch;
 mod watchers;
 mod whep;
@@ -56,6 +57,8 @@ pub struct Limits {
     pub stall_within: Duration,
     /// Unsent bytes held for one WebSocket.
     pub unsent_bytes: usize,
+    /// Messages of the room held for one WebSocket.
+    pub seat_messages: usize,
     /// WHEP resources, those still waiting for an answer included.
     pub whep_sessions: usize,
     /// Everything is closed this long after the word to stop.
@@ -74,6 +77,7 @@ impl Default for Limits {
             body_bytes: 64 * 1024,
             stall_within: Duration::from_secs(10),
             unsent_bytes: 256 * 1024,
+            seat_messages: lounge::TEXTS,
             whep_sessions: 512,
             stop_within: Duration::from_millis(900),
         }
@@ -100,7 +104,8 @@ impl HttpState {
         let viewer_limit = config.webrtc.max_viewers;
         let greeting = Greeting { server: SERVER.into(), viewer_limit, ice_servers: Vec::new() };
         let links = Arc::new(lounge::NoLinks);
-        let lounge = lounge::Lounge::new(config, clock.clone(), door.clone(), stream.clone(), links);
+        let lounge =
+            lounge::Lounge::new(config, clock.clone(), door.clone(), stream.clone(), links, limits.seat_messages);
         let status = Status::from(&stream.status());
         Ok(HttpState(Arc::new(Shared {
             seats: listener::Seats::new(limits.connections, limits.connections_per_address),
