@@ -1,9 +1,10 @@
 //! Prometheus text (OpenMetrics) from snapshots.
 //!
-//! Owns the names and the meaning of every metric. Must never label with what a peer chose, nor per viewer: the number of
-//! series is fixed. Input: snapshots of the stream, the viewers and the HTTP port.
+//! Owns the names and the meaning of every metric. Must never label with what a peer chose: viewers are numbered, and there
+//! are no more numbers than viewers allowed, so the number of series is bounded. Input: snapshots of the stream, the viewers and the HTTP port.
 
 use crate::output::{ViewerId, ViewerStats};
+use crate::signal::room::words::ViewerRow;
 use crate::stream::status::{CameraState, StreamStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -28,6 +29,21 @@ pub struct Snapshot {
     pub requests: RequestCounts,
     pub connections: usize,
     pub connections_refused: u64,
+    pub room: RoomFigures,
+}
+
+/// The room, and the viewers in it by number: there are at most as many numbers as viewers allowed.
+#[derive(Clone, Debug, Default)]
+pub struct RoomFigures {
+    pub people: usize,
+    pub joined: u64,
+    pub resumed: u64,
+    pub turned_away: u64,
+    pub behind: u64,
+    pub chat_lines: u64,
+    pub relayed: u64,
+    pub log_lines_lost: u64,
+    pub viewers: Vec<(usize, ViewerRow)>,
 }
 
 /// A number that only grows.
@@ -143,7 +159,9 @@ impl Collector for Snapshot {
         self.server(&mut page)?;
         self.camera(&mut page)?;
         self.encoding(&mut page)?;
-        self.viewing(&mut page)
+        self.viewing(&mut page)?;
+        self.room(&mut page)?;
+        self.each_viewer(&mut page)
     }
 }
 
@@ -213,6 +231,38 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    fn room(&self, page: &mut Page) -> fmt::Result {
+        let room = &self.room;
+        page.gauge("room_people", "People in the room", room.people as f64)?;
+        page.count("room_joined", "Seats taken since start", room.joined)?;
+        page.count("room_resumed", "Times somebody came back to their seat", room.resumed)?;
+        page.count("room_turned_away", "Newcomers not let in", room.turned_away)?;
+        page.count("room_sockets_behind", "Sockets closed because they took nothing", room.behind)?;
+        page.count("room_chat_lines", "Chat lines passed on", room.chat_lines)?;
+        page.count("room_relayed_messages", "Messages relayed from viewer to viewer", room.relayed)?;
+        page.count("viewer_log_lost_lines", "Lines the log of viewers lost", room.log_lines_lost)
+    }
+
+    /// By number, never by name: see `RoomFigures`.
+    fn each_viewer(&self, page: &mut Page) -> fmt::Result {
+        let mut each = |name: &str, help: &str, value: fn(&ViewerRow) -> Option<f64>| {
+            let rows: Vec<(String, f64)> =
+                self.room.viewers.iter().filter_map(|(number, row)| Some((number.to_string(), value(row)?))).collect();
+            let rows: Vec<(&str, &str, f64)> = rows.iter().map(|(n, value)| ("viewer", n.as_str(), *value)).collect();
+            page.labelled(name, help, &rows)
+        };
+        each("viewer_bits_per_second", "Sent to each viewer", |row| Some(row.kbps * 1000.0))?;
+        each("viewer_loss_ratio", "Fraction lost, as each viewer reports", |row| Some(row.loss))?;
+        each("viewer_round_trip_seconds", "Round trip to each viewer", |row| Some(row.round_trip_ms? / 1000.0))?;
+        each("viewer_page_fps", "Pictures each page decodes", |row| row.report?.fps)?;
+        each("viewer_page_freezes", "Freezes each page has seen", |row| row.report?.freezes)?;
+        each("viewer_page_latency_seconds", "Glass to eye, as each page measures", |row| {
+            Some(row.report?.latency_ms? / 1000.0)
+        })
+    }
+}
+
 fn camera_word(camera: &CameraState) -> &'static str {
     match camera {
         CameraState::Live => "live",
@@ -254,6 +304,7 @@ fn finite(value: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::capture::FaultKind;
+    use crate::signal::room::words::Report;
     use crate::units::{KbitPerSec, Micros};
 
     fn viewer(id: u64, packets_sent: u64) -> ViewerStats {
@@ -312,6 +363,7 @@ mod tests {
             requests: RequestCounts::default(),
             connections: 7,
             connections_refused: 0,
+            room: RoomFigures::default(),
         }
     }
 
@@ -338,6 +390,20 @@ mod tests {
     fn the_number_of_series_does_not_grow_with_the_viewers() {
         let series = |count| render(&snapshot((0..count).map(|id| viewer(id, 1)).collect())).lines().count();
         assert_eq!(series(0), series(256));
+    }
+
+    #[test]
+    fn each_viewer_is_a_number_with_the_figures_it_has() {
+        let report = Report { fps: Some(29.5), ..Report::default() };
+        let row = ViewerRow { kbps: 1500.0, report: Some(report), name: "Ann\"}".into(), ..ViewerRow::default() };
+        let mut snapshot = snapshot(vec![]);
+        snapshot.room.viewers = vec![(1, row), (2, ViewerRow::default())];
+        let text = render(&snapshot);
+        for line in ["rtcam_viewer_bits_per_second{viewer=\"1\"} 1500000.0", "rtcam_viewer_page_fps{viewer=\"1\"} 29.5"]
+        {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("Ann") && !text.contains("page_fps{viewer=\"2\"}"));
     }
 
     #[test]

@@ -5,37 +5,41 @@
 //! (`ws.rs`), WHEP clients (`whep.rs`), viewers' data channels, and the stream's word for how things are.
 
 use super::call::Call;
-use super::watchers::Rates;
+use super::viewer_log::ViewerLog;
+use super::watchers::{Numbers, Rates};
 use super::{Shared, plain, retry_after};
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::metrics::Count;
+use crate::metrics::{Count, RoomFigures};
 use crate::output::{ViewerDoor, ViewerEvent, ViewerId};
 use crate::signal::identity::Identity;
 use crate::signal::message::{ByeReason, ErrorCode, Heard, Message};
 use crate::signal::room::people::Arrival;
-use crate::signal::room::words::{Said, SeatId, Seated, Told};
+use crate::signal::room::words::{Said, SeatId, Seated, Told, ViewerRow};
 use crate::signal::room::{Action, Input, LinkWish, Links, Moment, Room, Rules, TurnedAway};
 use crate::stream::Stream;
 use crate::units::Micros;
 use axum::body::Body;
 use axum::extract::ws::Utf8Bytes;
 use axum::http::{Request, Response, StatusCode};
+use serde_json::json;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// Messages waiting for one WebSocket.
-const TEXTS: usize = 256;
+pub const TEXTS: usize = 256;
 const ORDERS: usize = 8;
 /// How often deadlines are looked at, and how long several changes of the state are gathered into one.
 const TICK: Duration = Duration::from_millis(250);
 const GATHER: Duration = Duration::from_millis(20);
 /// How often hosts who look are told who watches.
 const TABLE_EVERY: Duration = Duration::from_secs(2);
+/// How often each viewer gets a line in the log of viewers.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 /// An older socket gives the viewer up at once, unless it hangs.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -57,7 +61,10 @@ pub struct Lounge {
     door: Arc<dyn ViewerDoor>,
     stream: Arc<dyn Stream>,
     links: Arc<dyn Links>,
-    pub counts: Counts,
+    log: Option<ViewerLog>,
+    /// Messages that may wait for one socket.
+    texts: usize,
+    counts: Counts,
 }
 
 struct Inner {
@@ -65,6 +72,7 @@ struct Inner {
     lines: HashMap<SeatId, Line>,
     last_epoch: u64,
     rates: Rates,
+    numbers: Numbers,
 }
 
 /// The ways to one seat.
@@ -134,11 +142,14 @@ impl Lounge {
         door: Arc<dyn ViewerDoor>,
         stream: Arc<dyn Stream>,
         links: Arc<dyn Links>,
+        texts: usize,
     ) -> Lounge {
         let rules = Rules::new(&config.room, config.webrtc.max_viewers);
         let room = Room::new(rules, config.camera.presets.clone());
-        let inner = Inner { room, lines: HashMap::new(), last_epoch: 0, rates: Rates::default() };
-        let lounge = Lounge { inner: Mutex::new(inner), clock, door, stream, links, counts: Counts::default() };
+        let inner =
+            Inner { room, lines: HashMap::new(), last_epoch: 0, rates: Rates::default(), numbers: Numbers::default() };
+        let (inner, log, counts) = (Mutex::new(inner), open_log(config), Counts::default());
+        let lounge = Lounge { inner, clock, door, stream, links, log, texts, counts };
         lounge.look_at_stream();
         lounge
     }
@@ -207,6 +218,9 @@ impl Lounge {
         inner.room.handle(at, Input::Socket { seat, open: talks }, &mut actions);
         self.perform(&mut inner, actions);
         info!(seat = seat.0, role = ?seated.seat.role, resumed = seated.resumed, "room: somebody is here");
+        if !seated.resumed {
+            self.note(at, "joined", json!({"seat": seat, "name": seated.seat.name, "role": seated.seat.role}));
+        }
         Ok((place, Box::new(seated), older))
     }
 
@@ -219,7 +233,7 @@ impl Lounge {
     ) -> (Place, Option<oneshot::Receiver<Call>>) {
         inner.last_epoch += 1;
         let epoch = inner.last_epoch;
-        let (text_in, texts) = mpsc::channel(TEXTS);
+        let (text_in, texts) = mpsc::channel(self.texts);
         let (order_in, orders) = mpsc::channel(ORDERS);
         let mut line = Line { epoch, texts: talks.then_some(text_in), orders: order_in, viewer: None, channel: false };
         let older = inner.lines.remove(&seat).and_then(|older| {
@@ -340,6 +354,7 @@ impl Lounge {
                 }
                 Action::End { seat, reason } => {
                     info!(seat = seat.0, ?reason, "room: somebody has left");
+                    self.note(self.moment(), "left", json!({"seat": seat, "reason": reason}));
                     if let Some(line) = inner.lines.remove(&seat) {
                         // full or closed: its task ends by itself
                         let _ = line.orders.try_send(Order::End(reason));
@@ -418,20 +433,56 @@ impl Lounge {
     }
 
     fn tell_table(&self, now: Micros) {
-        let mut inner = self.inner();
-        let lookers: Vec<SeatId> = inner.room.people().filter(|seat| seat.table).map(|seat| seat.id).collect();
+        let lookers: Vec<SeatId> = self.inner().room.people().filter(|seat| seat.table).map(|seat| seat.id).collect();
         if lookers.is_empty() {
             return;
         }
-        let stats = self.door.viewers();
-        let Inner { room, rates, .. } = &mut *inner;
-        let table = Told::Viewers { list: rates.rows(now, room.people(), &stats) };
+        let table = Told::Viewers { list: self.table(now) };
+        let mut inner = self.inner();
         lookers.into_iter().for_each(|seat| self.tell(&mut inner, seat, &table));
     }
 
     /// Everybody in the room, with what is known of their viewers.
-    pub fn look<T>(&self, look: impl FnOnce(&Room) -> T) -> T {
-        look(&self.inner().room)
+    pub fn table(&self, now: Micros) -> Vec<ViewerRow> {
+        let stats = self.door.viewers();
+        let mut inner = self.inner();
+        let Inner { room, rates, .. } = &mut *inner;
+        rates.rows(now, room.people(), &stats)
+    }
+
+    /// For `/metrics`.
+    pub fn figures(&self) -> RoomFigures {
+        let rows = self.table(self.clock.now());
+        let mut inner = self.inner();
+        RoomFigures {
+            people: inner.room.len(),
+            joined: self.counts.joined.read(),
+            resumed: self.counts.resumed.read(),
+            turned_away: self.counts.turned_away.read(),
+            behind: self.counts.behind.read(),
+            chat_lines: self.counts.chat_lines.read(),
+            relayed: self.counts.relayed.read(),
+            log_lines_lost: self.log.as_ref().map_or(0, ViewerLog::lost),
+            viewers: inner.numbers.of(&rows),
+        }
+    }
+
+    fn log_table(&self, now: Micros) {
+        if self.log.is_some() {
+            for row in self.table(now) {
+                self.note(self.moment(), "viewer", json!(row));
+            }
+        }
+    }
+
+    /// One line for the log of viewers.
+    fn note(&self, at: Moment, event: &str, mut what: serde_json::Value) {
+        let Some(log) = &self.log else { return };
+        if let Some(fields) = what.as_object_mut() {
+            fields.insert("at_ms".into(), json!(at.unix_ms));
+            fields.insert("event".into(), json!(event));
+        }
+        log.write(what.to_string());
     }
 
     fn moment(&self) -> Moment {
@@ -443,11 +494,21 @@ impl Lounge {
     }
 }
 
+fn open_log(config: &Config) -> Option<ViewerLog> {
+    let path = &config.log.viewers_file;
+    if path.as_os_str().is_empty() {
+        return None;
+    }
+    let log = ViewerLog::start(path, u64::from(config.log.viewers_file_mb) << 20);
+    log.inspect_err(|error| warn!("log of viewers {}: {error}; none is written", path.display())).ok()
+}
+
 /// Deadlines, the stream's news and the table of who watches, while the port is open.
 pub async fn run(shared: Arc<Shared>) {
     let lounge = &shared.lounge;
     let mut adjustable = lounge.stream.adjustable();
     let mut next_table = shared.clock.now();
+    let mut next_log = next_table;
     loop {
         let news = async {
             // a stream without anything to adjust may drop its end
@@ -465,6 +526,10 @@ pub async fn run(shared: Arc<Shared>) {
         if now >= next_table {
             next_table = now + TABLE_EVERY;
             lounge.tell_table(now);
+        }
+        if now >= next_log {
+            next_log = now + LOG_EVERY;
+            lounge.log_table(now);
         }
     }
 }

@@ -23,6 +23,7 @@ mod stall;
 mod state;
 mod status;
 mod tls;
+mod viewer_log;
 mod watch;
 mod watchers;
 mod whep;
@@ -70,6 +71,8 @@ pub struct Limits {
     pub stall_within: Duration,
     /// Unsent bytes held for one WebSocket.
     pub unsent_bytes: usize,
+    /// Messages of the room held for one WebSocket.
+    pub seat_messages: usize,
     /// WHEP resources, those still waiting for an answer included.
     pub whep_sessions: usize,
     /// Everything is closed this long after the word to stop.
@@ -88,6 +91,7 @@ impl Default for Limits {
             body_bytes: 64 * 1024,
             stall_within: Duration::from_secs(10),
             unsent_bytes: 256 * 1024,
+            seat_messages: lounge::TEXTS,
             whep_sessions: 512,
             stop_within: Duration::from_millis(900),
         }
@@ -119,7 +123,8 @@ impl HttpState {
         let tls = tls::Tls::open(&config.http, state.clone(), clock.clone())?;
         let gate = gate::Gate::new(&config.auth, tls.is_some(), state, clock.clone())?;
         let links = Arc::new(gate_links::GateLinks { gate: gate.clone(), clock: clock.clone() });
-        let lounge = lounge::Lounge::new(config, clock.clone(), door.clone(), stream.clone(), links);
+        let lounge =
+            lounge::Lounge::new(config, clock.clone(), door.clone(), stream.clone(), links, limits.seat_messages);
         Ok(HttpState(Arc::new(Shared {
             seats: listener::Seats::new(limits.connections, limits.connections_per_address),
             gate,

@@ -7,7 +7,7 @@ use crate::output::{ViewerId, ViewerStats};
 use crate::signal::room::people::Seat;
 use crate::signal::room::words::ViewerRow;
 use crate::units::Micros;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 #[derive(Default)]
@@ -55,6 +55,27 @@ impl Rates {
             *seen = (now, stats.bytes_sent, (bits * 1e4 / span_us).round() / 10.0);
         }
         seen.2
+    }
+}
+
+/// Viewers numbered from 1, the lowest number first: no more numbers than viewers are allowed, however many come and go.
+#[derive(Default)]
+pub struct Numbers(BTreeMap<ViewerId, usize>);
+
+impl Numbers {
+    pub fn of(&mut self, rows: &[ViewerRow]) -> Vec<(usize, ViewerRow)> {
+        let here: Vec<ViewerId> = rows.iter().filter_map(|row| row.viewer.map(ViewerId)).collect();
+        self.0.retain(|viewer, _| here.contains(viewer));
+        for viewer in here {
+            if !self.0.contains_key(&viewer) {
+                let free = (1..).find(|number| !self.0.values().any(|taken| taken == number));
+                self.0.insert(viewer, free.expect("there are more numbers than viewers"));
+            }
+        }
+        let numbered = |row: &ViewerRow| Some((self.0[&ViewerId(row.viewer?)], row.clone()));
+        let mut all: Vec<(usize, ViewerRow)> = rows.iter().filter_map(numbered).collect();
+        all.sort_by_key(|(number, _)| *number);
+        all
     }
 }
 
@@ -130,6 +151,18 @@ mod tests {
         let soon = rates.rows(start + Duration::from_millis(2100), none(), &[stats(251_000)]);
         assert_eq!(soon[0].kbps, 1000.0, "asked again at once");
         assert!(rates.rows(start, none(), &[]).is_empty() && rates.seen.is_empty());
+    }
+
+    #[test]
+    fn numbers_are_taken_again() {
+        let row = |viewer| ViewerRow { viewer, ..ViewerRow::default() };
+        let mut numbers = Numbers::default();
+        let mut of = |viewers: &[Option<u64>]| {
+            let rows: Vec<ViewerRow> = viewers.iter().copied().map(row).collect();
+            numbers.of(&rows).into_iter().map(|(number, row)| (number, row.viewer)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[Some(7), None, Some(8)]), [(1, Some(7)), (2, Some(8))]);
+        assert_eq!(of(&[Some(8), Some(9)]), [(1, Some(9)), (2, Some(8))]);
     }
 
     #[test]

@@ -567,8 +567,8 @@ impl Session {
 
     /// The peer ended it for good: nobody listens any more.
     fn leave(&mut self, out: &mut Vec<Action>) {
-        self.end(ByeReason::Left, false, out);
         out.push(Action::Leave);
+        self.end(ByeReason::Left, false, out);
     }
 
     /// A page's viewer belongs to its seat, and lives on without the socket.

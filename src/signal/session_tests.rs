@@ -195,7 +195,7 @@ fn a_socket_that_breaks_leaves_its_viewer_and_one_that_says_goodbye_takes_it_alo
         assert_eq!((closed(&out), out.last()), (Some(reason), Some(&keep)));
     }
     let out = Bench::watching().say(r#"{"type":"bye"}"#);
-    assert_eq!(out, [Action::CloseSocket(ByeReason::Left), Action::CloseViewer(ViewerId(1)), Action::Leave]);
+    assert_eq!(out, [Action::Leave, Action::CloseSocket(ByeReason::Left), Action::CloseViewer(ViewerId(1))]);
     let out = Bench::watching().input(Input::Expelled(ByeReason::Kicked));
     assert_eq!((closed(&out), out.last()), (Some(ByeReason::Kicked), Some(&Action::CloseViewer(ViewerId(1)))));
 }

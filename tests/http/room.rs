@@ -8,6 +8,14 @@ use rtcam::output::{ViewerEvent, ViewerId};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
+/// Nobody there watches, and nobody minds.
+async fn patient() -> Bench {
+    let mut limits = Limits { stall_within: Duration::from_secs(60), ..Limits::default() };
+    limits.session.offer_within = Duration::from_secs(3600);
+    limits.session.messages_per_s = 1_000_000;
+    Bench::with_limits(limits).await
+}
+
 async fn person(bench: &Bench, name: &str) -> (Page, u64) {
     let (page, welcome) = Page::greeted(bench, json!({"name": name})).await;
     assert_eq!(welcome["seat"]["name"], name, "{welcome}");
@@ -183,36 +191,77 @@ async fn a_full_room_says_so() {
 
 #[tokio::test]
 async fn a_page_that_does_not_read_loses_its_socket_and_not_its_seat() {
-    let mut limits = Limits { stall_within: Duration::from_secs(60), ..Limits::default() };
-    limits.session.messages_per_s = 1_000_000;
+    let mut limits = Limits { seat_messages: 4, stall_within: Duration::from_secs(60), ..Limits::default() };
+    limits.session.offer_within = Duration::from_secs(3600);
     let bench = Bench::with_limits(limits).await;
-    let (_deaf, welcome) = Page::greeted(&bench, json!({"name": "Deaf"})).await;
+    let (mut deaf, welcome) = Page::greeted(&bench, json!({"name": "Deaf"})).await;
     let (mut ann, _) = person(&bench, "Ann").await;
+    ann.hear_of("state").await;
     let flood = async {
-        // every change is a patch for everybody
-        for value in 0..100_000u32 {
+        // more than the kernel holds for a connection, in states of 200 KB
+        for number in 0..100 {
             bench.stream.1.send_modify(|known| {
                 let known = std::sync::Arc::make_mut(known);
                 known.version += 1;
-                known.controls[0].name = "x".repeat(100_000);
-                known.controls[0].value = i64::from(value % 256);
+                known.controls[0].name = format!("{number}{}", "x".repeat(200_000));
             });
-            ann.hear_of(if value == 0 { "state" } else { "patch" }).await;
-            if value > 400 {
-                return;
-            }
+            ann.hear_of("state").await;
         }
     };
     soon(flood).await;
+    assert_eq!(deaf.rest().await.last().map(String::as_str), Some("bye:behind"));
     let (_deaf, back) = Page::greeted(&bench, json!({"resume": welcome["resume"]})).await;
     assert_eq!(back["resumed"], true);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn the_status_and_the_metrics_know_who_watches() {
+    let bench = Bench::start().await;
+    let (mut ann, ann_id) = person(&bench, "Ann").await;
+    ann.say(json!({"type": "offer", "sdp": "v=0"})).await;
+    ann.hear_of("answer").await;
+    ann.say(json!({"type": "report", "fps": 29.5, "freezes": 2, "latency_ms": 81.5})).await;
+    ann.say(json!({"type": "ping", "t": 1})).await;
+    ann.hear_of("pong").await;
+    let status: Value = serde_json::from_str(&bench.get("/api/v1/status").await.body).unwrap();
+    let viewer = &status["viewers"][0];
+    assert_eq!((&viewer["name"], &viewer["seat"], &status["people"]), (&json!("Ann"), &json!(ann_id), &json!(1)));
+    assert_eq!(viewer["report"]["latency_ms"], 81.5);
+    let metrics = bench.get("/metrics").await.body;
+    assert!(metrics.contains("rtcam_viewer_page_fps{viewer=\"1\"} 29.5"), "{metrics}");
+    assert!(!metrics.contains("Ann"));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn the_log_of_viewers_has_who_came_and_went() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.log.viewers_file = folder.path().join("viewers.jsonl");
+    let bench = Bench::with(Limits::default(), config.clone()).await;
+    let (mut ann, ann_id) = person(&bench, "Ann").await;
+    ann.say(json!({"type": "bye"})).await;
+    let lines = async {
+        loop {
+            let text = std::fs::read_to_string(&config.log.viewers_file).unwrap_or_default();
+            if text.contains("left") {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let text = soon(lines).await;
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.iter().any(|line| line["event"] == "joined" && line["name"] == "Ann"), "{text}");
+    assert!(events.iter().any(|line| line["event"] == "left" && line["seat"] == ann_id), "{text}");
     bench.stop().await;
 }
 
 /// Figures, not promises: the machine may be busy.
 #[tokio::test]
 async fn how_fast_presence_and_control_spread() {
-    let bench = Bench::start().await;
+    let bench = patient().await;
     let (mut ann, ann_id) = person(&bench, "Ann").await;
     let mut others = Vec::new();
     for number in 0..31 {
