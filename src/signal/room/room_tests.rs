@@ -166,10 +166,11 @@ fn who_may_change_the_state_depends_on_control() {
     let (ann, bob, cat) =
         (bench.seat("Ann", Role::Host), bench.seat("Bob", Role::Operator), bench.seat("Cat", Role::Viewer));
     let set = r#"{"type":"set","base":1,"values":{"control.brightness":7}}"#;
-    let mine =
-        |seat| vec![Action::Adjust { seat, changes: vec![Change::Control { key: "brightness".into(), value: 7 }] }];
+    let mine = |seat, value| {
+        vec![Action::Adjust { seat, changes: vec![Change::Control { key: "brightness".into(), value }] }]
+    };
     assert_eq!(codes(&bench.say(cat, set)), [ErrorCode::Refused]);
-    assert_eq!(bench.say(bob, set), mine(bob), "an operator, while nobody holds control");
+    assert_eq!(bench.say(bob, set), mine(bob, 7), "an operator, while nobody holds control");
     let told = bench.input(Input::Adjustable(&camera(7)));
     let values = [("control.brightness".to_string(), 7.into())].into();
     assert_eq!(told, [all(Told::Patch { version: 2, values, by: Some(bob) })]);
@@ -178,8 +179,8 @@ fn who_may_change_the_state_depends_on_control() {
     let out = bench.say(cat, set);
     assert_eq!(codes(&out), [ErrorCode::Stale]);
     assert!(matches!(out[1], Action::Tell { to, told: Told::State { version: 2, .. } } if to == cat));
-    let set = r#"{"type":"set","base":2,"values":{"control.brightness":7}}"#;
-    assert_eq!((bench.say(cat, set), bench.say(ann, set).len()), (mine(cat), 2), "hosts too, but not blindly");
+    let set = r#"{"type":"set","base":2,"values":{"control.brightness":8}}"#;
+    assert_eq!((bench.say(cat, set), bench.say(ann, set).len()), (mine(cat, 8), 2), "hosts too, but not blindly");
     let refused = Input::NotAdjusted { seat: cat, error: AdjustError::Busy };
     assert_eq!(codes(&bench.input(refused)), [ErrorCode::BadValue]);
 }
