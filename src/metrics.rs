@@ -4,7 +4,6 @@
 //! are no more numbers than viewers allowed, so the number of series is bounded. Input: snapshots of the stream, the viewers and the HTTP port.
 
 use crate::output::{ViewerId, ViewerStats};
-use crate::signal::room::words::ViewerRow;
 use crate::stream::status::{CameraState, StreamStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -43,7 +42,19 @@ pub struct RoomFigures {
     pub chat_lines: u64,
     pub relayed: u64,
     pub log_lines_lost: u64,
-    pub viewers: Vec<(usize, ViewerRow)>,
+    pub viewers: Vec<ViewerFigures>,
+}
+
+/// What is known of one viewer; the last three from its page.
+#[derive(Clone, Debug, Default)]
+pub struct ViewerFigures {
+    pub number: usize,
+    pub kbps: f64,
+    pub loss: f64,
+    pub round_trip_ms: Option<f64>,
+    pub page_fps: Option<f64>,
+    pub page_freezes: Option<f64>,
+    pub page_latency_ms: Option<f64>,
 }
 
 /// A number that only grows.
@@ -246,20 +257,19 @@ impl Snapshot {
 
     /// By number, never by name: see `RoomFigures`.
     fn each_viewer(&self, page: &mut Page) -> fmt::Result {
-        let mut each = |name: &str, help: &str, value: fn(&ViewerRow) -> Option<f64>| {
-            let rows: Vec<(String, f64)> =
-                self.room.viewers.iter().filter_map(|(number, row)| Some((number.to_string(), value(row)?))).collect();
-            let rows: Vec<(&str, &str, f64)> = rows.iter().map(|(n, value)| ("viewer", n.as_str(), *value)).collect();
+        let mut each = |name: &str, help: &str, value: fn(&ViewerFigures) -> Option<f64>| {
+            let known = self.room.viewers.iter().filter_map(|v| Some((v.number.to_string(), value(v)?)));
+            let known: Vec<(String, f64)> = known.collect();
+            let rows: Vec<(&str, &str, f64)> = known.iter().map(|(n, value)| ("viewer", n.as_str(), *value)).collect();
             page.labelled(name, help, &rows)
         };
-        each("viewer_bits_per_second", "Sent to each viewer", |row| Some(row.kbps * 1000.0))?;
-        each("viewer_loss_ratio", "Fraction lost, as each viewer reports", |row| Some(row.loss))?;
-        each("viewer_round_trip_seconds", "Round trip to each viewer", |row| Some(row.round_trip_ms? / 1000.0))?;
-        each("viewer_page_fps", "Pictures each page decodes", |row| row.report?.fps)?;
-        each("viewer_page_freezes", "Freezes each page has seen", |row| row.report?.freezes)?;
-        each("viewer_page_latency_seconds", "Glass to eye, as each page measures", |row| {
-            Some(row.report?.latency_ms? / 1000.0)
-        })
+        each("viewer_bits_per_second", "Sent to each viewer", |v| Some(v.kbps * 1000.0))?;
+        each("viewer_loss_ratio", "Fraction lost, as each viewer reports", |v| Some(v.loss))?;
+        each("viewer_round_trip_seconds", "Round trip to each viewer", |v| Some(v.round_trip_ms? / 1000.0))?;
+        each("viewer_page_fps", "Pictures each page decodes", |v| v.page_fps)?;
+        each("viewer_page_freezes", "Freezes each page has seen", |v| v.page_freezes)?;
+        let latency = "Glass to eye, as each page measures";
+        each("viewer_page_latency_seconds", latency, |v| Some(v.page_latency_ms? / 1000.0))
     }
 }
 
@@ -304,7 +314,6 @@ fn finite(value: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::capture::FaultKind;
-    use crate::signal::room::words::Report;
     use crate::units::{KbitPerSec, Micros};
 
     fn viewer(id: u64, packets_sent: u64) -> ViewerStats {
@@ -394,16 +403,16 @@ mod tests {
 
     #[test]
     fn each_viewer_is_a_number_with_the_figures_it_has() {
-        let report = Report { fps: Some(29.5), ..Report::default() };
-        let row = ViewerRow { kbps: 1500.0, report: Some(report), name: "Ann\"}".into(), ..ViewerRow::default() };
+        let first = ViewerFigures { number: 1, kbps: 1500.0, page_fps: Some(29.5), ..ViewerFigures::default() };
+        let second = ViewerFigures { number: 2, ..ViewerFigures::default() };
         let mut snapshot = snapshot(vec![]);
-        snapshot.room.viewers = vec![(1, row), (2, ViewerRow::default())];
+        snapshot.room.viewers = vec![first, second];
         let text = render(&snapshot);
         for line in ["rtcam_viewer_bits_per_second{viewer=\"1\"} 1500000.0", "rtcam_viewer_page_fps{viewer=\"1\"} 29.5"]
         {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
-        assert!(!text.contains("Ann") && !text.contains("page_fps{viewer=\"2\"}"));
+        assert!(!text.contains("page_fps{viewer=\"2\"}"));
     }
 
     #[test]

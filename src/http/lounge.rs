@@ -10,7 +10,7 @@ use super::watchers::{Numbers, Rates};
 use super::{Shared, plain, retry_after};
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::metrics::{Count, RoomFigures};
+use crate::metrics::{Count, RoomFigures, ViewerFigures};
 use crate::output::{ViewerDoor, ViewerEvent, ViewerId};
 use crate::signal::identity::Identity;
 use crate::signal::message::{ByeReason, ErrorCode, Heard, Message};
@@ -463,7 +463,7 @@ impl Lounge {
             chat_lines: self.counts.chat_lines.read(),
             relayed: self.counts.relayed.read(),
             log_lines_lost: self.log.as_ref().map_or(0, ViewerLog::lost),
-            viewers: inner.numbers.of(&rows),
+            viewers: inner.numbers.of(&rows).into_iter().map(figures_of).collect(),
         }
     }
 
@@ -491,6 +491,19 @@ impl Lounge {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn figures_of((number, row): (usize, ViewerRow)) -> ViewerFigures {
+    let report = row.report.unwrap_or_default();
+    ViewerFigures {
+        number,
+        kbps: row.kbps,
+        loss: row.loss,
+        round_trip_ms: row.round_trip_ms,
+        page_fps: report.fps,
+        page_freezes: report.freezes,
+        page_latency_ms: report.latency_ms,
     }
 }
 

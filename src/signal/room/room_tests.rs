@@ -166,9 +166,8 @@ fn who_may_change_the_state_depends_on_control() {
     let (ann, bob, cat) =
         (bench.seat("Ann", Role::Host), bench.seat("Bob", Role::Operator), bench.seat("Cat", Role::Viewer));
     let set = r#"{"type":"set","base":1,"values":{"control.brightness":7}}"#;
-    let mine = |seat, value| {
-        vec![Action::Adjust { seat, changes: vec![Change::Control { key: "brightness".into(), value }] }]
-    };
+    let mine =
+        |seat, value| vec![Action::Adjust { seat, changes: vec![Change::Control { key: "brightness".into(), value }] }];
     assert_eq!(codes(&bench.say(cat, set)), [ErrorCode::Refused]);
     assert_eq!(bench.say(bob, set), mine(bob, 7), "an operator, while nobody holds control");
     let told = bench.input(Input::Adjustable(&camera(7)));
