@@ -285,7 +285,8 @@ impl Reader<'_> {
         value: &Spanned<DeValue>,
     ) {
         let Some(key) = keys.iter().find(|key| key.name == name) else {
-            let names: Vec<&'static str> = keys.iter().map(|key| key.name).collect();
+            let lists = plan.lists.iter().filter_map(|list| list.strip_prefix(section)?.strip_prefix('.'));
+            let names: Vec<&'static str> = keys.iter().map(|key| key.name).chain(lists).collect();
             return self.problem(&name_span, &unknown_key(plan, section, name, &names));
         };
         // `overlay.0` is shown as `overlay`
@@ -293,7 +294,9 @@ impl Reader<'_> {
             "" => name.to_owned(),
             section => format!("{section}.{name}"),
         };
-        let secret = matches!(key.rule, Rule::Secret { .. });
+        // an argument is shown as a whole, and this list may hold secrets
+        let in_argument = matches!(self.source, Source::Argument { .. }) && section.starts_with("webrtc.ice_server.");
+        let secret = matches!(key.rule, Rule::Secret { .. }) || in_argument;
         let (order, lead) = (self.source.order(&value.span()), self.source.lead(&shown, &value.span(), secret));
         if let Err(why) = put(target, &key.rule, value.get_ref()) {
             self.notes.add(order, format!("{lead}: {why}"));
@@ -444,7 +447,8 @@ fn unknown_section<P>(plan: &Plan<P>, name: &str, is_section: bool) -> String {
         return format!("unknown key {name:?} outside a section{hint}");
     }
     let sections = plan.sections.iter().map(|section| section.name);
-    let names: Vec<&'static str> = sections.chain(plan.lists.iter().copied()).collect();
+    let lists = plan.lists.iter().copied().filter(|list| !list.contains('.'));
+    let names: Vec<&'static str> = sections.chain(lists).collect();
     let hint = match nearest(name, &names) {
         Some(list) if plan.lists.contains(&list) => format!("; did you mean [[{list}]]?"),
         Some(near) => format!("; did you mean [{near}]?"),
