@@ -327,7 +327,8 @@ async fn a_viewer_that_never_connects_is_closed_after_the_deadline() {
     door.offer(Offer { sdp: receiver.sdp.clone(), events }).await.expect("reply").expect("good");
     let ViewerEvent::Tried(tried) = event(&mut events_out).await else { panic!("what was tried comes first") };
     assert_eq!((tried.ours.join(" "), tried.checks_received), ("host udp 4".to_string(), 0));
-    assert!(tried.theirs.is_empty(), "{tried:?}");
+    // whether its candidates are in the offer already is a matter of luck
+    assert!(tried.theirs.iter().all(|kind| kind == "host udp 4"), "{tried:?}");
     assert_eq!(event(&mut events_out).await, ViewerEvent::Closed(CloseReason::ConnectTimeout));
     receiver.close().await;
     gone(&door, &bars).await;

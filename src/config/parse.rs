@@ -260,7 +260,8 @@ impl Reader<'_> {
         value: &Spanned<DeValue>,
     ) {
         let Some(key) = keys.iter().find(|key| key.name == name) else {
-            let names: Vec<&'static str> = keys.iter().map(|key| key.name).collect();
+            let lists = plan.lists.iter().filter_map(|list| list.strip_prefix(section)?.strip_prefix('.'));
+            let names: Vec<&'static str> = keys.iter().map(|key| key.name).chain(lists).collect();
             return self.problem(&name_span, &unknown_key(plan, section, name, &names));
         };
         let list = list_of(section);
@@ -439,7 +440,8 @@ fn unknown_section<P>(plan: &Plan<P>, name: &str, is_section: bool) -> String {
         return format!("unknown key {name:?} outside a section{hint}");
     }
     let sections = plan.sections.iter().map(|section| section.name);
-    let names: Vec<&'static str> = sections.chain(plan.lists.iter().copied()).collect();
+    let lists = plan.lists.iter().copied().filter(|list| !list.contains('.'));
+    let names: Vec<&'static str> = sections.chain(lists).collect();
     let hint = match nearest(name, &names) {
         Some(list) if plan.lists.contains(&list) => format!("; did you mean [[{list}]]?"),
         Some(near) => format!("; did you mean [{near}]?"),

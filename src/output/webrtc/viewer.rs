@@ -5,7 +5,7 @@
 //! media loop.
 
 use crate::output::webrtc::channels::Channels;
-use crate::output::webrtc::demux::{self, DatagramKind, Ends};
+use crate::output::webrtc::demux::{self, DatagramKind, Ends, TransactionId};
 use crate::output::webrtc::feedback::Feedback;
 use crate::output::webrtc::negotiation::{self, CAPTURE_TIME_URI, Common, Negotiated, PLAYOUT_DELAY_URI, Terms};
 use crate::output::webrtc::packetize::PacketizedUnit;
@@ -78,6 +78,8 @@ pub struct Viewer {
     attempt: Attempt,
     /// The browser's last check while connecting, and where it came from.
     unanswered: Option<(SocketAddr, Vec<u8>)>,
+    /// The last check that nominates, and how it came. It counts when the core has answered it.
+    nominating: Option<(TransactionId, Ends)>,
     pictures_sent: u64,
     key_requests_seen: u64,
 }
@@ -131,6 +133,7 @@ impl Viewer {
             selected: None,
             attempt: offered.attempt,
             unanswered: None,
+            nominating: None,
             pictures_sent: 0,
             key_requests_seen: 0,
         };
@@ -155,6 +158,9 @@ impl Viewer {
     }
 
     pub fn datagram(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
+        if demux::is_nomination(bytes) {
+            self.nominating = demux::check_transaction(bytes).map(|check| (check, ends));
+        }
         self.take_in(now, ends, bytes);
         if self.searching {
             self.answer_at_once(now, ends, bytes);
@@ -176,11 +182,12 @@ impl Viewer {
     }
 
     fn take_in(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
+        let seen = self.path.seen_by(ends);
         let transport = TransportContext {
-            local_addr: ends.local,
-            peer_addr: if ends.tcp { ends.peer } else { self.path.seen_from(ends.peer) },
+            local_addr: seen.local,
+            peer_addr: seen.peer,
             ecn: None,
-            transport_protocol: if ends.tcp { TransportProtocol::TCP } else { TransportProtocol::UDP },
+            transport_protocol: if seen.tcp { TransportProtocol::TCP } else { TransportProtocol::UDP },
         };
         let datagram = TaggedBytesMut { now: now.instant, transport, message: BytesMut::from(bytes) };
         // An error is a datagram the core did not like: the next one may be fine, and ICE times out if none is.
@@ -240,24 +247,27 @@ impl Viewer {
     }
 
     fn drain(&mut self, now: Now, out: &mut Vec<Outgoing>) {
+        let before = self.path.in_use();
         while let Some(datagram) = self.connection.poll_write() {
-            let known = datagram.transport.peer_addr;
-            let tcp = datagram.transport.transport_protocol == TransportProtocol::TCP;
-            if demux::is_check_success(&datagram.message) {
+            let transport = datagram.transport;
+            let tcp = transport.transport_protocol == TransportProtocol::TCP;
+            let known = Ends { local: transport.local_addr, peer: transport.peer_addr, tcp };
+            if let Some(check) = demux::success_transaction(&datagram.message) {
                 // we answered a check that carried the right MESSAGE-INTEGRITY: the viewer lives, and lives there
                 self.last_heard = now.monotonic;
-                if !tcp {
-                    self.path.check_succeeded(now.monotonic, known);
+                self.path.check_succeeded(now.monotonic, known);
+                if let Some((_, ends)) = self.nominating.take_if(|(nominating, _)| *nominating == check) {
+                    self.path.nominated(now.monotonic, ends);
                 }
-            } else if tcp {
-                // a connection goes where it goes
-                self.path = Path::default();
             } else if demux::kind(&datagram.message) == DatagramKind::Media {
-                self.path.media_to(now.monotonic, known);
+                self.path.media_by(now.monotonic, known);
             }
-            let peer = if tcp { known } else { self.path.goes_to(known) };
-            self.peer = Some(peer);
-            out.push(Outgoing { local: datagram.transport.local_addr.ip(), peer, tcp, bytes: datagram.message });
+            let ends = self.path.goes_by(known);
+            self.peer = Some(ends.peer);
+            out.push(Outgoing { local: ends.local.ip(), peer: ends.peer, tcp: ends.tcp, bytes: datagram.message });
+        }
+        if self.path.in_use() != before {
+            self.note_path();
         }
     }
 
@@ -293,13 +303,24 @@ impl Viewer {
     fn path_found(&mut self) {
         self.searching = false;
         self.unanswered = None;
-        let sender = self.connection.rtp_sender(self.sender);
-        let pair =
-            sender.and_then(|s| s.transport().and_then(|dtls| dtls.ice_transport().get_selected_candidate_pair()));
-        self.selected = pair.map(|pair| SelectedPath {
+        self.note_path();
+    }
+
+    /// For people: the pair the core has selected, or what stands in for it.
+    fn note_path(&mut self) {
+        let Some(sender) = self.connection.rtp_sender(self.sender) else { return };
+        let Some(ice) = sender.transport().map(|dtls| dtls.ice_transport()) else { return };
+        let Some(pair) = ice.get_selected_candidate_pair() else { return };
+        let (mut remote, mut tcp) = (pair.remote().typ, pair.local().protocol == RTCIceProtocol::Tcp);
+        if let Some(ends) = self.path.in_use() {
+            let (ip, port) = (ends.peer.ip().to_string(), ends.peer.port());
+            let known = ice.get_remote_candidates().into_iter().find(|c| c.address == ip && c.port == port);
+            (remote, tcp) = (known.map_or(RTCIceCandidateType::Prflx, |c| c.typ), ends.tcp);
+        }
+        self.selected = Some(SelectedPath {
             local: candidate_type(pair.local().typ),
-            remote: candidate_type(pair.remote().typ),
-            protocol: if pair.local().protocol == RTCIceProtocol::Tcp { "tcp" } else { "udp" },
+            remote: candidate_type(remote),
+            protocol: if tcp { "tcp" } else { "udp" },
         });
     }
 
