@@ -3,9 +3,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-browser test-qemu bench cross dist clean
+.PHONY: help run test test-rust test-browser test-nat test-qemu bench cross dist clean
 TARGET ?= armv7-unknown-linux-gnueabihf
-PARTS ?= fmt clippy unit rust browser qemu
+PARTS ?= fmt clippy unit rust browser nat qemu
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -14,7 +14,7 @@ run: ## set up, build, start; ARGS="--config my.toml" are passed on
 	@scripts/setup.sh run
 	@. scripts/env.sh; cargo build --release --locked; exec $${CARGO_TARGET_DIR:-target}/release/rtcam run $(ARGS)
 
-test: ## set up and run every check: format, lints, unit, integration, browser, QEMU with a real V4L2 driver
+test: ## set up and run every check: format, lints, unit, integration, browser, NATs, QEMU with a real V4L2 driver
 	@scripts/test.sh $(PARTS)
 
 test-rust: ## unit and integration tests, real footage included
@@ -23,7 +23,10 @@ test-rust: ## unit and integration tests, real footage included
 test-browser: ## page and signalling in node, then Chromium
 	@scripts/test.sh browser
 
-test-qemu: ## rtcam for aarch64 against vivid and an emulated USB webcam in a guest
+test-nat: ## who connects through which NATs: network namespaces, nftables, coturn
+	@scripts/test.sh nat
+
+test-qemu: ## rtcam for aarch64 and armv7 in guests: vivid, an emulated USB webcam, and as a service of a Debian
 	@scripts/test.sh qemu
 
 bench: ## print the figures of this machine

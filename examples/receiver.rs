@@ -2,6 +2,8 @@
 //! it, and says in JSON what it saw. Exit 1 when a check failed.
 //!
 //! receiver --whep URL [--password P] [--rewrite-candidate IP:PORT] [--seconds N] [--expect-logo] [--json]
+//!          [--bind IP:PORT] [--bind-tcp IP:PORT] [--ice-server URL[,USERNAME,CREDENTIAL]]... [--until-connected]
+//! --until-connected: ends with the first picture.
 #![allow(clippy::disallowed_methods)]
 
 #[path = "../tests/receiver/mod.rs"]
@@ -13,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use webrtc::peer_connection::RTCIceServer;
 
 struct Arguments {
     whep: String,
@@ -20,10 +23,20 @@ struct Arguments {
     rewrite: Option<String>,
     seconds: f64,
     expect_logo: bool,
+    options: Options,
+    until_connected: bool,
 }
 
 fn arguments() -> Arguments {
-    let mut found = Arguments { whep: String::new(), password: None, rewrite: None, seconds: 10.0, expect_logo: false };
+    let mut found = Arguments {
+        whep: String::new(),
+        password: None,
+        rewrite: None,
+        seconds: 10.0,
+        expect_logo: false,
+        options: Options::default(),
+        until_connected: false,
+    };
     let mut rest = std::env::args().skip(1);
     while let Some(name) = rest.next() {
         let mut value = || rest.next().unwrap_or_else(|| panic!("{name} needs a value"));
@@ -34,17 +47,27 @@ fn arguments() -> Arguments {
             "--seconds" => found.seconds = value().parse().expect("--seconds takes a number"),
             "--expect-logo" => found.expect_logo = true,
             "--json" => {}
+            "--bind" => found.options.bind = value(),
+            "--bind-tcp" => found.options.bind_tcp = Some(value()),
+            "--ice-server" => found.options.ice_servers.push(ice_server(&value())),
+            "--until-connected" => (found.until_connected, found.options.decode) = (true, false),
             _ => panic!("unknown argument {name}"),
         }
     }
     found
 }
 
+fn ice_server(text: &str) -> RTCIceServer {
+    let mut parts = text.splitn(3, ',').map(str::to_owned);
+    let urls = parts.next().into_iter().collect();
+    RTCIceServer { urls, username: parts.next().unwrap_or_default(), credential: parts.next().unwrap_or_default() }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = arguments();
+    let mut arguments = arguments();
     // towards a forwarded port the reply comes from loopback; this viewer's own address does not matter then
-    let mut receiver = Receiver::offer(Options::default()).await;
+    let mut receiver = Receiver::offer(std::mem::take(&mut arguments.options)).await;
     let started = Instant::now();
     let reply = post(&arguments, &receiver.sdp).await;
     let (head, answer) = reply.split_once("\r\n\r\n").expect("an HTTP response");
@@ -57,8 +80,12 @@ async fn main() -> ExitCode {
     let mut seen = Seen::default();
     while let Ok(Some(picture)) = tokio::time::timeout_at(end.into(), receiver.pictures.recv()).await {
         seen.take(started, picture);
+        if arguments.until_connected {
+            break;
+        }
     }
-    let logo = seen.last.as_ref().map(logo_error);
+    let logo = seen.last.as_ref().filter(|picture| !picture.y.is_empty()).map(logo_error);
+    let path = receiver.path().await;
     println!(
         "{}",
         serde_json::json!({
@@ -73,6 +100,7 @@ async fn main() -> ExitCode {
             "gaps": receiver.counters.gaps.load(Ordering::Relaxed),
             "undecodable": receiver.counters.undecodable.load(Ordering::Relaxed),
             "logo_error": logo,
+            "path": path,
         })
     );
     receiver.close().await;

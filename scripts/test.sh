@@ -2,7 +2,7 @@
 # test.sh PART...
 # Runs the named parts in order, each with its seconds, and stops at the first one that fails, saying which.
 # The last line counts the tests that the test programs themselves reported.
-# PART: fmt clippy unit rust browser qemu
+# PART: fmt clippy unit rust browser nat qemu
 # out: artefacts/test-PART.log, artefacts/summary.txt
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -19,10 +19,16 @@ part_rust() {
   RTCAM_FOOTAGE=$W/footage RTCAM_REQUIRE_FOOTAGE=1 cargo test --locked
 }
 part_browser() {
-  cargo build --locked
+  cargo build --locked --bins --example mpp_stub
   npm ci --prefix tests/browser --no-audit --no-fund --prefer-offline
   # one file after the other: the tests measure frame rates, and there may be two cores
   RTCAM_BIN=${CARGO_TARGET_DIR:-$ROOT/target}/debug/rtcam node --test --test-reporter=spec --test-concurrency=1 tests/browser/unit/*.test.mjs tests/browser/*.test.mjs
+}
+part_nat() {
+  cargo build --locked --bin rtcam --example receiver
+  npm ci --prefix tests/browser --no-audit --no-fund --prefer-offline
+  local built=${CARGO_TARGET_DIR:-$ROOT/target}/debug
+  RTCAM_BIN=$built/rtcam RECEIVER_BIN=$built/examples/receiver tests/nat/run.sh
 }
 part_qemu() { scripts/qemu/test.sh; }
 

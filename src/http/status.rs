@@ -3,9 +3,11 @@
 //! Must never change anything or tell a secret. Input: snapshots of the stream and of the viewers.
 
 use super::{SERVER, Shared};
+use crate::config::Role;
 use crate::metrics::{self, Snapshot};
-use crate::output::ViewerStats;
+use crate::output::{NatKind, NetworkStats, SelectedPath, ViewerStats};
 use crate::signal::message;
+use crate::signal::room::words::{self, SeatId, ViewerRow};
 use crate::stream::status::StreamStatus;
 use crate::units::Micros;
 use axum::body::Body;
@@ -40,6 +42,7 @@ pub async fn metrics(shared: Arc<Shared>, _request: Request<Body>) -> Response<B
         requests: shared.requests.read(),
         connections: shared.seats.open(),
         connections_refused: shared.seats.refused(),
+        room: shared.lounge.figures(),
     });
     body(text.into_bytes(), "application/openmetrics-text; version=1.0.0; charset=utf-8")
 }
@@ -57,7 +60,20 @@ struct Report {
     camera: Camera,
     encoder: Encoder,
     viewer_limit: u32,
+    network: Network,
     viewers: Vec<Viewer>,
+    /// In the room, with or without a picture.
+    people: usize,
+}
+
+/// The network in front of us, as far as STUN servers could tell.
+#[derive(Serialize)]
+struct Network {
+    nat: NatKind,
+    public: Vec<String>,
+    udp_port: u16,
+    tcp_port: Option<u16>,
+    tcp_connections: usize,
 }
 
 #[derive(Serialize)]
@@ -94,6 +110,7 @@ struct Encoder {
 struct Viewer {
     viewer: u64,
     peer: Option<String>,
+    path: Option<SelectedPath>,
     joined_s: f64,
     connected_s: Option<f64>,
     pictures_sent: u64,
@@ -104,10 +121,21 @@ struct Viewer {
     key_requests: u64,
     loss: f64,
     round_trip_ms: Option<f64>,
+    /// Who watches, and what their page measures.
+    seat: Option<SeatId>,
+    name: Option<String>,
+    role: Option<Role>,
+    kbps: f64,
+    report: Option<words::Report>,
 }
 
 impl Report {
     fn new(shared: &Shared, stream: &StreamStatus, viewers: &[ViewerStats], now: Micros) -> Report {
+        let table = shared.lounge.table(now);
+        let of = |stats: &ViewerStats| {
+            let viewer = stats.viewer.0;
+            move |row: &&ViewerRow| row.viewer == Some(viewer)
+        };
         Report {
             server: SERVER,
             uptime_s: now.since(shared.started).as_secs_f64(),
@@ -136,16 +164,32 @@ impl Report {
                 last_beat_ms: now.since(stream.encode_beat).as_millis() as u64,
             },
             viewer_limit: shared.greeting.viewer_limit,
-            viewers: viewers.iter().map(|v| Viewer::new(v, now)).collect(),
+            network: Network::new(shared.door.network()),
+            viewers: viewers.iter().map(|v| Viewer::new(v, table.iter().find(of(v)), now)).collect(),
+            people: table.iter().filter(|row| row.seat.is_some()).count(),
+        }
+    }
+}
+
+impl Network {
+    fn new(stats: NetworkStats) -> Network {
+        Network {
+            nat: stats.nat,
+            public: stats.public.iter().map(|address| address.to_string()).collect(),
+            udp_port: stats.udp_port,
+            tcp_port: stats.tcp_port,
+            tcp_connections: stats.tcp_connections,
         }
     }
 }
 
 impl Viewer {
-    fn new(stats: &ViewerStats, now: Micros) -> Viewer {
+    fn new(stats: &ViewerStats, row: Option<&ViewerRow>, now: Micros) -> Viewer {
+        let seated = row.filter(|row| row.seat.is_some());
         Viewer {
             viewer: stats.viewer.0,
             peer: stats.peer.map(|p| p.to_string()),
+            path: stats.path,
             joined_s: now.since(stats.joined_at).as_secs_f64(),
             connected_s: stats.connected_at.map(|at| now.since(at).as_secs_f64()),
             pictures_sent: stats.pictures_sent,
@@ -156,6 +200,11 @@ impl Viewer {
             key_requests: stats.key_requests,
             loss: stats.loss,
             round_trip_ms: stats.round_trip_ms,
+            seat: seated.and_then(|row| row.seat),
+            name: seated.map(|row| row.name.clone()),
+            role: seated.map(|row| row.role),
+            kbps: row.map_or(0.0, |row| row.kbps),
+            report: seated.and_then(|row| row.report),
         }
     }
 }

@@ -22,12 +22,28 @@ pub trait ViewerDoor: Send + Sync {
     /// A trickled candidate line (`candidate:...`); empty means end of candidates. Unknown viewers are ignored.
     fn add_candidate(&self, viewer: ViewerId, candidate: String);
 
+    /// A new offer of a living viewer, with new ICE credentials: its path is found anew, everything else stays (RFC 8445
+    /// section 9). An error leaves the caller with a fresh `offer`, which replaces the viewer.
+    fn restart(&self, viewer: ViewerId, sdp: String) -> oneshot::Receiver<Result<Answer, OfferError>> {
+        let (reply, answer) = oneshot::channel();
+        let _ = reply.send(Err(OfferError::BadOffer(format!("viewer {} cannot restart ICE here", viewer.0))));
+        let _ = sdp;
+        answer
+    }
+
     /// Ends a viewer. Unknown viewers are ignored. No event follows.
     fn close(&self, viewer: ViewerId);
 
-    /// Sends text on the viewer's "sync" channel (ordered, reliable). Left out when it is not open or backed up.
-    fn send(&self, viewer: ViewerId, text: String) {
+    /// Sends text on the viewer's "sync" channel (ordered, reliable). False: it could not be taken over. What the channel
+    /// cannot take later on is told by `ViewerEvent::Behind`.
+    fn send(&self, viewer: ViewerId, text: String) -> bool {
         let _ = (viewer, text);
+        false
+    }
+
+    /// What is known of the network in front of us.
+    fn network(&self) -> NetworkStats {
+        NetworkStats::default()
     }
 
     /// What each viewer gets, for `/api/v1/status` and `/metrics`. At most 100 ms old.
@@ -36,7 +52,7 @@ pub trait ViewerDoor: Send + Sync {
 
 pub struct Offer {
     pub sdp: String,
-    /// Told of `Connected` and at last `Closed`. Bounded: the output never waits for it (a full channel loses events).
+    /// Told of `Connected`, of the "sync" channel, and at last `Closed`. Bounded: the output never waits for it (a full channel loses events).
     pub events: mpsc::Sender<ViewerEvent>,
 }
 
@@ -75,6 +91,12 @@ pub enum ViewerEvent {
     Connected,
     /// Text (or UTF-8 bytes) on the viewer's "sync" channel that the output does not answer by itself.
     Said(String),
+    /// Comes before `Closed(ConnectTimeout)`: what was tried in vain.
+    Tried(Box<Tried>),
+    /// The "sync" channel opened or closed.
+    Channel(bool),
+    /// Text for the "sync" channel was given up because the page did not take it; now it takes some again.
+    Behind,
     Closed(CloseReason),
 }
 
@@ -92,6 +114,86 @@ pub enum CloseReason {
     Failed,
 }
 
+/// The NAT in front of our UDP socket, as far as STUN servers could tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NatKind {
+    /// No server asked, or none has answered.
+    #[default]
+    Unknown,
+    /// Our address is the public one.
+    NoNat,
+    /// There is one; with one server only, its kind cannot be told.
+    Nat,
+    /// The same mapping towards everybody: direct paths can be made through it.
+    Cone,
+    /// Another mapping towards everybody: no direct path but to peers without NAT; TURN helps.
+    Symmetric,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkStats {
+    pub nat: NatKind,
+    /// Our UDP socket as STUN servers see it.
+    pub public: Vec<SocketAddr>,
+    pub udp_port: u16,
+    pub tcp_port: Option<u16>,
+    pub tcp_connections: usize,
+}
+
+/// The pair of candidates in use, without addresses: types `host`, `srflx`, `prflx`, `relay`; protocol `udp` or `tcp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SelectedPath {
+    pub local: &'static str,
+    pub remote: &'static str,
+    pub protocol: &'static str,
+}
+
+/// Why no path was found, in facts. Holds nobody's address.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Tried {
+    /// Kinds of candidates: `host udp 4`, `srflx udp 6`, ...
+    pub ours: Vec<String>,
+    pub theirs: Vec<String>,
+    /// ICE checks of the peer that reached us.
+    pub checks_received: u32,
+    pub nat: NatKind,
+    pub udp_port: u16,
+    pub advice: Advice,
+}
+
+/// What the operator should do first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Advice {
+    /// Let the UDP port through the firewall.
+    OpenUdp,
+    /// A TURN server in `[[webrtc.ice_server]]`.
+    AddTurn,
+    /// The router's public address in `webrtc.extra_addresses`.
+    AddExtraAddress,
+}
+
+impl std::fmt::Display for Tried {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let list = |kinds: &[String]| if kinds.is_empty() { "none".into() } else { kinds.join(", ") };
+        write!(f, "tried from here: {}; from there: {}; ", list(&self.ours), list(&self.theirs))?;
+        match self.checks_received {
+            0 => write!(f, "nothing of the viewer's arrived; ")?,
+            checks => write!(f, "{checks} checks of the viewer's arrived, no answer got back; ")?,
+        }
+        match self.advice {
+            Advice::OpenUdp => write!(f, "open UDP port {} towards rtcam", self.udp_port),
+            Advice::AddTurn => write!(f, "set up a TURN server ([[webrtc.ice_server]])"),
+            Advice::AddExtraAddress => write!(
+                f,
+                "forward UDP port {} to rtcam and name the public address in webrtc.extra_addresses, or set up a TURN server",
+                self.udp_port
+            ),
+        }
+    }
+}
+
 /// Counters since the viewer joined.
 #[derive(Clone, Debug)]
 pub struct ViewerStats {
@@ -100,6 +202,8 @@ pub struct ViewerStats {
     /// None while connecting.
     pub connected_at: Option<Micros>,
     pub peer: Option<SocketAddr>,
+    /// None until ICE has chosen one.
+    pub path: Option<SelectedPath>,
     pub pictures_sent: u64,
     /// Pictures this viewer missed because it did not keep up.
     pub pictures_dropped: u64,

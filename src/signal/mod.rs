@@ -3,6 +3,8 @@
 //! Pure: bytes, events and `now` in, actions out. Must never open a socket, wait or read a clock.
 
 pub mod bucket;
+pub mod ice;
 pub mod identity;
 pub mod message;
+pub mod room;
 pub mod session;

@@ -59,7 +59,9 @@ export class Server {
 
   #spawn(args) {
     if (!process.env.RTCAM_BIN) throw new Error('RTCAM_BIN must name the rtcam binary');
-    this.child = spawn(process.env.RTCAM_BIN, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    // links and certificates of a test are none of the machine's
+    const env = { STATE_DIRECTORY: path.join(ARTEFACTS, 'state'), ...process.env };
+    this.child = spawn(process.env.RTCAM_BIN, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (text) => { this.#log = (this.#log + text).slice(-8000); });
     }

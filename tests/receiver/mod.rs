@@ -9,16 +9,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use openh264::decoder::Decoder;
 use openh264::formats::YUVSource;
+pub use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_VP8, MediaEngine};
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp::codec::h264::H264Packet;
 use rtc::rtp::packetizer::Depacketizer;
 use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use rtc::statistics::StatsSelector;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -26,7 +29,8 @@ use tokio::sync::{mpsc, watch};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionState,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceGatheringState,
+    RTCIceServer, RTCPeerConnectionState,
 };
 
 /// A decoded picture, planes packed. All planes are empty where the receiver does not decode.
@@ -70,11 +74,25 @@ pub struct Options {
     pub profile_level_id: &'static str,
     /// Off: pictures are counted and told, not decoded.
     pub decode: bool,
+    /// Also listen for ICE-TCP: `address:port`.
+    pub bind_tcp: Option<String>,
+    /// STUN and TURN (over UDP) servers; the offer waits until they have been asked.
+    pub ice_servers: Vec<RTCIceServer>,
+    /// SRTP protection profiles in this viewer's order; empty: all it has, GCM first.
+    pub srtp: Vec<SrtpProtectionProfile>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { bind: "127.0.0.1:0".into(), codec: MIME_TYPE_H264, profile_level_id: "42e01f", decode: true }
+        Options {
+            bind: "127.0.0.1:0".into(),
+            codec: MIME_TYPE_H264,
+            profile_level_id: "42e01f",
+            decode: true,
+            bind_tcp: None,
+            ice_servers: Vec::new(),
+            srtp: Vec::new(),
+        }
     }
 }
 
@@ -83,6 +101,7 @@ pub const VP8: &str = MIME_TYPE_VP8;
 struct Handler {
     pictures: mpsc::UnboundedSender<Picture>,
     state: watch::Sender<RTCPeerConnectionState>,
+    gathered: watch::Sender<bool>,
     counters: Arc<Counters>,
     decode: bool,
 }
@@ -91,6 +110,10 @@ struct Handler {
 impl PeerConnectionEventHandler for Handler {
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         self.state.send_replace(state);
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        self.gathered.send_replace(state == RTCIceGatheringState::Complete);
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
@@ -131,18 +154,28 @@ impl Receiver {
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
             .with_host_acceptance_min_wait(Some(Duration::ZERO))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+            .with_srtp_protection_profiles(options.srtp)
             .build();
         let (pictures_in, pictures) = mpsc::unbounded_channel();
         let (state_in, state) = watch::channel(RTCPeerConnectionState::New);
+        let (gathered_in, mut gathered) = watch::channel(false);
         let counters = Arc::new(Counters::default());
-        let handler =
-            Handler { pictures: pictures_in, state: state_in, counters: counters.clone(), decode: options.decode };
+        let handler = Handler {
+            pictures: pictures_in,
+            state: state_in,
+            gathered: gathered_in,
+            counters: counters.clone(),
+            decode: options.decode,
+        };
+        let asks_servers = !options.ice_servers.is_empty();
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_setting_engine(settings)
             .with_interceptor_registry(registry)
             .with_handler(Arc::new(handler))
+            .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(options.ice_servers).build())
             .with_udp_addrs(vec![options.bind])
+            .with_tcp_addrs(options.bind_tcp.into_iter().collect())
             .build()
             .await
             .expect("peer connection");
@@ -156,6 +189,10 @@ impl Receiver {
         let channel = connection.create_data_channel("sync", None).await.expect("data channel");
         let offer = connection.create_offer(None).await.expect("offer");
         connection.set_local_description(offer).await.expect("local description");
+        if asks_servers {
+            // a server that is silent must not keep the viewer
+            let _ = tokio::time::timeout(Duration::from_secs(3), gathered.wait_for(|done| *done)).await;
+        }
         let sdp = connection.local_description().await.expect("description").sdp;
         Receiver { connection, pictures, state, channel, counters, sdp }
     }
@@ -163,6 +200,33 @@ impl Receiver {
     pub async fn answer(&self, sdp: &str) {
         let answer = RTCSessionDescription::answer(sdp.to_string()).expect("an answer");
         self.connection.set_remote_description(answer).await.expect("remote description");
+        // the crate connects by TCP only to candidates that are trickled
+        for line in sdp.lines().filter(|line| line.contains(" tcptype passive")) {
+            let candidate = line.trim_start_matches("a=").to_string();
+            let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
+            self.connection.add_ice_candidate(candidate).await.expect("a TCP candidate");
+        }
+    }
+
+    /// A new offer with new ICE credentials.
+    pub async fn restart_offer(&self) -> String {
+        self.connection.restart_ice().await.expect("restart");
+        let offer = self.connection.create_offer(None).await.expect("offer");
+        self.connection.set_local_description(offer).await.expect("local description");
+        self.connection.local_description().await.expect("description").sdp
+    }
+
+    /// The answer taken last.
+    pub async fn remote_sdp(&self) -> String {
+        self.connection.remote_description().await.expect("there was an answer").sdp
+    }
+
+    /// The pair of candidates in use, as `local/remote protocol`, such as `relay/host udp`.
+    pub async fn path(&self) -> Option<String> {
+        let sctp = self.connection.sctp().await?;
+        let ice = sctp.transport().ice_transport();
+        let pair = ice.get_selected_candidate_pair().await.ok()??;
+        Some(format!("{}/{} {}", pair.local().typ, pair.remote().typ, pair.local().protocol))
     }
 
     /// The next decoded picture; panics with `what` after 15 s.
@@ -203,6 +267,12 @@ impl Receiver {
             }
         }
         panic!("no {kind} on the data channel");
+    }
+
+    /// The SRTP profile that both sides agreed on.
+    pub async fn srtp(&self) -> String {
+        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
+        report.transport().expect("a transport").srtp_cipher.clone()
     }
 
     pub async fn close(self) {

@@ -71,6 +71,30 @@ pub fn state_real_level(answer: &str, profile_level_id: [u8; 3]) -> String {
     out
 }
 
+/// Puts more candidate lines (`candidate:...`) into the answer, after those of the first media section, which all others
+/// are bundled with.
+pub fn with_candidates(answer: &str, candidates: &[String]) -> String {
+    let mut out = String::with_capacity(answer.len() + 96 * candidates.len());
+    let (mut sections, mut waiting) = (0, !candidates.is_empty());
+    for line in answer.lines() {
+        sections += usize::from(line.starts_with("m="));
+        if waiting && (line == "a=end-of-candidates" || sections == 2) {
+            candidates.iter().for_each(|candidate| out.extend(["a=", candidate, "\r\n"]));
+            waiting = false;
+        }
+        out.extend([line, "\r\n"]);
+    }
+    if waiting {
+        candidates.iter().for_each(|candidate| out.extend(["a=", candidate, "\r\n"]));
+    }
+    out
+}
+
+/// The ICE name in a description; bundled sections have the same one.
+pub fn ice_ufrag(sdp: &str) -> Option<&str> {
+    sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:"))
+}
+
 /// Whether the answer really sends H.264: a peer with no common codec is answered `m=video 0` and then waits for ever.
 pub fn sends_video(answer: &str) -> bool {
     answer.lines().any(|line| line.starts_with("m=video ") && !line.starts_with("m=video 0 "))
@@ -136,5 +160,28 @@ mod tests {
             "a=fmtp:1 packetization-mode=1;profile-level-id=42e028\r\na=fmtp:2 profile-level-id=420028;x=1\r\n";
         assert_eq!(state_real_level(answer, [0x42, 0xe0, 0x28]), wanted);
         assert_eq!(state_real_level("profile-level-id=42", [0x42, 0xe0, 0x28]), "profile-level-id=42");
+    }
+
+    #[test]
+    fn more_candidates_stand_with_those_of_the_first_section() {
+        let more = ["candidate:2 x".to_string(), "candidate:3 y".to_string()];
+        for (answer, wanted) in [
+            (
+                "v=0\r\nm=video\r\na=candidate:1 z\r\na=end-of-candidates\r\nm=application\r\na=end-of-candidates\r\n",
+                "v=0\r\nm=video\r\na=candidate:1 z\r\na=candidate:2 x\r\na=candidate:3 y\r\na=end-of-candidates\r\n\
+                 m=application\r\na=end-of-candidates\r\n",
+            ),
+            ("m=video\r\nm=application\r\n", "m=video\r\na=candidate:2 x\r\na=candidate:3 y\r\nm=application\r\n"),
+            ("m=video\r\n", "m=video\r\na=candidate:2 x\r\na=candidate:3 y\r\n"),
+        ] {
+            assert_eq!(with_candidates(answer, &more), wanted);
+            assert_eq!(with_candidates(answer, &[]), answer);
+        }
+    }
+
+    #[test]
+    fn our_ice_name_is_found() {
+        assert_eq!(ice_ufrag("v=0\r\na=ice-ufrag:abc\r\na=ice-pwd:x\r\n"), Some("abc"));
+        assert_eq!(ice_ufrag("v=0\r\n"), None);
     }
 }

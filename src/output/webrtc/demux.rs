@@ -9,6 +9,14 @@ use crate::output::ViewerId;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
+/// The two ends of a datagram's way. By TCP: a frame (RFC 4571) of the connection between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+    pub tcp: bool,
+}
+
 /// RFC 7983 section 7: what the first byte says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatagramKind {
@@ -31,6 +39,7 @@ const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const BINDING_REQUEST: [u8; 2] = [0, 1];
 const BINDING_SUCCESS: [u8; 2] = [1, 1];
 const ATTRIBUTE_USERNAME: u16 = 6;
+const ATTRIBUTE_USE_CANDIDATE: u16 = 0x25;
 
 /// Our ufrag in a STUN binding request: USERNAME up to the colon (RFC 8445 section 7.2.2). None for anything else.
 pub fn check_ufrag(datagram: &[u8]) -> Option<&str> {
@@ -61,6 +70,28 @@ fn transaction_id(datagram: &[u8]) -> Option<TransactionId> {
 pub fn check_transaction(datagram: &[u8]) -> Option<TransactionId> {
     let is_check = datagram.len() >= 20 && datagram[..2] == BINDING_REQUEST && datagram[4..8] == MAGIC_COOKIE;
     is_check.then(|| transaction_id(datagram)).flatten()
+}
+
+/// A check by which the controlling side chooses its path (RFC 8445 section 7.1.2).
+pub fn is_nomination(datagram: &[u8]) -> bool {
+    check_transaction(datagram).is_some() && has_attribute(datagram, ATTRIBUTE_USE_CANDIDATE)
+}
+
+fn has_attribute(datagram: &[u8], wanted: u16) -> bool {
+    let mut rest = datagram.get(20..).unwrap_or_default();
+    while let Some(&[t0, t1, l0, l1]) = rest.first_chunk::<4>() {
+        if u16::from_be_bytes([t0, t1]) == wanted {
+            return true;
+        }
+        let len = usize::from(u16::from_be_bytes([l0, l1]));
+        rest = rest.get(4 + len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    false
+}
+
+/// The transaction id of the answer to a check.
+pub fn success_transaction(datagram: &[u8]) -> Option<TransactionId> {
+    is_check_success(datagram).then(|| transaction_id(datagram)).flatten()
 }
 
 pub fn is_check_success(datagram: &[u8]) -> bool {
@@ -107,6 +138,26 @@ impl Routes {
         if let Some(route) = self.viewers.get_mut(&viewer) {
             route.seat = Seat::Media;
         }
+    }
+
+    /// After an ICE restart: the viewer's checks carry a new name of ours; those under the old one are no longer valid.
+    pub fn rename(&mut self, viewer: ViewerId, ufrag: &str) {
+        let Some(route) = self.viewers.get_mut(&viewer) else { return };
+        if route.ufrag != ufrag {
+            self.by_ufrag.remove(&route.ufrag);
+            route.ufrag = ufrag.to_owned();
+            self.by_ufrag.insert(ufrag.to_owned(), viewer);
+        }
+    }
+
+    /// Who drives the viewer; None: there is no such viewer (any more).
+    pub fn seat_of(&self, viewer: ViewerId) -> Option<Seat> {
+        self.viewers.get(&viewer).map(|route| route.seat)
+    }
+
+    /// The viewer a check is for, by our name in it.
+    pub fn find_by_name(&self, datagram: &[u8]) -> Option<ViewerId> {
+        self.by_ufrag.get(check_ufrag(datagram)?).copied()
     }
 
     /// Forgets everything about a viewer.
@@ -225,6 +276,21 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_gives_a_viewer_a_new_name_and_takes_the_old_one() {
+        let mut routes = Routes::default();
+        routes.add(ViewerId(1), "old".into());
+        routes.seat(ViewerId(1));
+        routes.rename(ViewerId(1), "new");
+        routes.rename(ViewerId(2), "nobody");
+        assert_eq!(routes.find(address(5), &check("new:x")), Some((ViewerId(1), Seat::Media)));
+        assert_eq!(routes.find(address(5), &check("old:x")), None);
+        assert_eq!(routes.find_by_name(&check("new:x")), Some(ViewerId(1)));
+        assert_eq!((routes.seat_of(ViewerId(1)), routes.seat_of(ViewerId(2))), (Some(Seat::Media), None));
+        routes.remove(ViewerId(1));
+        assert!(routes.is_empty());
+    }
+
+    #[test]
     fn a_wandering_viewer_holds_a_bounded_number_of_addresses() {
         let mut routes = Routes::default();
         routes.add(ViewerId(1), "one".into());
@@ -255,6 +321,20 @@ mod tests {
     }
 
     #[test]
+    fn a_nomination_is_a_check_with_the_attribute_anywhere() {
+        let mut datagram = check("alice:bob");
+        assert!(!is_nomination(&datagram));
+        datagram.extend_from_slice(&[0, 0x25, 0, 0]);
+        assert!(is_nomination(&datagram));
+        datagram.extend_from_slice(&[0, 8, 0, 20]);
+        assert!(is_nomination(&datagram), "before one that is cut");
+        datagram[..2].copy_from_slice(&BINDING_SUCCESS);
+        assert!(!is_nomination(&datagram));
+        assert_eq!(success_transaction(&datagram), Some([7; 12]));
+        assert!(!is_nomination(&[0, 1]) && success_transaction(&[1, 1]).is_none());
+    }
+
+    #[test]
     fn any_bytes_of_any_length_are_survived() {
         let mut routes = Routes::default();
         routes.add(ViewerId(1), "one".into());
@@ -268,6 +348,7 @@ mod tests {
                     bytes[state as usize % len] = (state >> 24) as u8;
                 }
                 routes.find(address(1), &bytes);
+                is_nomination(&bytes);
             }
         }
     }

@@ -2,8 +2,10 @@
 
 use crate::clock::Clock;
 use crate::output::webrtc::demux::{self, Routes};
+use crate::output::webrtc::negotiation::Terms;
 use crate::output::webrtc::udp_sys::Outgoing;
 use crate::output::webrtc::viewer::{Now, Viewer};
+use crate::output::{Answer, OfferError};
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -105,12 +107,21 @@ impl Entry {
         Entry { viewer, due: now.instant, routes, _place: place }
     }
 
+    /// An ICE restart: from now on the viewer is found by its new name.
+    pub fn restart(&mut self, now: Now, offer: String, terms: &Terms) -> Result<Answer, OfferError> {
+        let sdp = self.viewer.restart(now, offer, terms)?;
+        self.routes.lock().rename(self.viewer.id, &self.viewer.ufrag);
+        tracing::info!(viewer = self.viewer.id.0, "webrtc: ICE starts anew");
+        Ok(Answer { viewer: self.viewer.id, sdp })
+    }
+
     /// Takes what the viewer has to send, learns from it where the viewer is, and sets the next timer.
     pub fn poll(&mut self, now: Now, out: &mut Vec<Outgoing>) {
         let before = out.len();
         self.viewer.poll(now, out);
         for sent in &out[before..] {
-            if demux::is_check_success(&sent.bytes) {
+            // a TCP connection belongs to its viewer by itself
+            if demux::is_check_success(&sent.bytes) && !sent.tcp {
                 self.routes.lock().learn(sent.peer, self.viewer.id);
             } else if let Some(check) = demux::check_transaction(&sent.bytes) {
                 self.routes.lock().expect_answer(self.viewer.id, check);

@@ -5,60 +5,92 @@
 //! Input: offers and candidates from signalling; datagrams the media loop received for viewers that are here.
 
 use crate::clock::Clock;
+use crate::output::webrtc::demux::Ends;
 use crate::output::webrtc::entry::{Entry, Place, SharedRoutes, Waker, read_now};
 use crate::output::webrtc::media_loop::ToMedia;
+use crate::output::webrtc::negotiation::Common;
+use crate::output::webrtc::reacher::Reacher;
+use crate::output::webrtc::tried::Attempt;
 use crate::output::webrtc::udp_sys::{MediaSocket, Outgoing, Sender};
-use crate::output::webrtc::viewer::{Common, OfferedViewer, State, Viewer};
+use crate::output::webrtc::viewer::{OfferedViewer, State, Viewer};
 use crate::output::{Answer, CloseReason, Offer, OfferError, ViewerId, ViewerStats};
-use crate::stream::{Stream, Wake};
+use crate::stream::Wake;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub enum ToLobby {
-    Offer { viewer: ViewerId, offer: Offer, place: Place, reply: oneshot::Sender<Result<Answer, OfferError>> },
+    Offer {
+        viewer: ViewerId,
+        offer: Offer,
+        place: Place,
+        reply: oneshot::Sender<Result<Answer, OfferError>>,
+    },
     Candidate(ViewerId, String),
     Close(ViewerId),
-    Datagram { viewer: ViewerId, local: SocketAddr, peer: SocketAddr, bytes: Vec<u8> },
+    Datagram {
+        viewer: ViewerId,
+        ends: Ends,
+        bytes: Vec<u8>,
+    },
+    Restart {
+        viewer: ViewerId,
+        sdp: String,
+        reply: oneshot::Sender<Result<Answer, OfferError>>,
+    },
+    /// What STUN servers say is all known now: offers need not wait for it.
+    NetworkKnown,
     Shutdown,
 }
 
 /// Messages waiting for the lobby; what does not fit is dropped (datagrams are sent again by their protocols).
 pub const LOBBY_QUEUE: usize = 256;
-/// Addresses offered to browsers; machines with container bridges have many.
-const MAX_ADDRESSES: usize = 16;
 
 pub struct Lobby {
     pub clock: Clock,
     pub common: Common,
-    pub stream: Arc<dyn Stream>,
     pub routes: SharedRoutes,
     pub socket: MediaSocket,
-    pub bind: IpAddr,
+    pub reacher: Reacher,
     pub inbox: Receiver<ToLobby>,
     pub media: SyncSender<ToMedia>,
     pub waker: Arc<Waker>,
     pub stats: Arc<Mutex<Vec<ViewerStats>>>,
 }
 
+/// An offer put off.
+struct Waiting {
+    until: Instant,
+    message: ToLobby,
+}
+
 impl Lobby {
     pub fn run(self) {
         let mut sender = Sender::new(self.socket.clone());
         let mut entries: HashMap<ViewerId, Entry> = HashMap::new();
+        let mut waiting: Vec<Waiting> = Vec::new();
         let mut out = Vec::new();
         loop {
             let now = read_now(&self.clock);
-            let due = entries.values().map(|entry| entry.due).min();
+            let due = entries.values().map(|entry| entry.due).chain(waiting.iter().map(|offer| offer.until)).min();
             let wait = due.map_or(Duration::from_secs(3600), |due| due.saturating_duration_since(now.instant));
             match self.inbox.recv_timeout(wait) {
                 Ok(ToLobby::Shutdown) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(message) => self.handle(message, &mut entries, &mut out),
+                Ok(ToLobby::NetworkKnown) => waiting.iter_mut().for_each(|offer| offer.until = now.instant),
+                Ok(message) => match self.put_off(message) {
+                    Ok(offer) => waiting.push(offer),
+                    Err(message) => self.handle(message, &mut entries, &mut out),
+                },
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            let now = read_now(&self.clock).instant;
+            for offer in waiting.extract_if(.., |offer| offer.until <= now) {
+                self.handle(offer.message, &mut entries, &mut out);
+            }
             self.run_timers(&mut entries, &mut out);
+            self.send_by_tcp(&mut out);
             sender.send(&mut out);
             // handshake datagrams that the socket refuses are sent again by DTLS and ICE
             out.clear();
@@ -70,7 +102,28 @@ impl Lobby {
             entry.viewer.close(CloseReason::Shutdown);
             entry.poll(now, &mut out);
         }
+        self.send_by_tcp(&mut out);
         sender.send(&mut out);
+    }
+
+    /// Offers wait a moment for what STUN servers say, if that helps; each holds a place, so there are not many.
+    fn put_off(&self, message: ToLobby) -> Result<Waiting, ToLobby> {
+        let wait = match &message {
+            ToLobby::Offer { .. } => self.reacher.worth_waiting(self.clock.now()),
+            _ => None,
+        };
+        match wait {
+            Some(wait) => Ok(Waiting { until: self.clock.instant() + wait, message }),
+            None => Err(message),
+        }
+    }
+
+    /// The connections are the media loop's.
+    fn send_by_tcp(&self, out: &mut Vec<Outgoing>) {
+        let frames: Vec<Outgoing> = out.extract_if(.., |datagram| datagram.tcp).collect();
+        if !frames.is_empty() {
+            self.forward(ToMedia::Frames(frames));
+        }
     }
 
     fn handle(&self, message: ToLobby, entries: &mut HashMap<ViewerId, Entry>, out: &mut Vec<Outgoing>) {
@@ -98,15 +151,23 @@ impl Lobby {
                 }
                 None => self.forward(ToMedia::Close(viewer)),
             },
-            ToLobby::Datagram { viewer, local, peer, bytes } => match entries.get_mut(&viewer) {
+            ToLobby::Datagram { viewer, ends, bytes } => match entries.get_mut(&viewer) {
                 Some(entry) => {
-                    entry.viewer.datagram(now, local, peer, &bytes);
+                    entry.viewer.datagram(now, ends, &bytes);
                     entry.poll(now, out);
                 }
                 // it was handed over while this was waiting
-                None => self.forward(ToMedia::Datagram { viewer, local, peer, bytes }),
+                None => self.forward(ToMedia::Datagram { viewer, ends, bytes }),
             },
-            ToLobby::Shutdown => {}
+            ToLobby::Restart { viewer, sdp, reply } => match entries.get_mut(&viewer) {
+                Some(entry) => {
+                    // nobody waits any more: ICE times out
+                    let _ = reply.send(entry.restart(now, sdp, &self.reacher.terms()));
+                    entry.poll(now, out);
+                }
+                None => self.forward(ToMedia::Restart { viewer, sdp, terms: self.reacher.terms(), reply }),
+            },
+            ToLobby::NetworkKnown | ToLobby::Shutdown => {}
         }
     }
 
@@ -119,14 +180,10 @@ impl Lobby {
         out: &mut Vec<Outgoing>,
     ) -> Result<Answer, OfferError> {
         let now = read_now(&self.clock);
-        let offered = OfferedViewer {
-            id: viewer,
-            offer: offer.sdp,
-            events: offer.events,
-            local: local_addresses(self.bind, self.socket.port()),
-            profile_level_id: self.stream.profile_level_id(),
-        };
-        let (made, sdp) = Viewer::accept(now, &self.common, offered)?;
+        let terms = self.reacher.terms();
+        let attempt = Attempt::new(&terms.reach, self.reacher.nat(), &offer.sdp);
+        let offered = OfferedViewer { id: viewer, offer: offer.sdp, events: offer.events, attempt };
+        let (made, sdp) = Viewer::accept(now, &self.common, offered, &terms)?;
         let mut entry = Entry::new(now, made, place, self.routes.clone());
         entry.poll(now, out);
         entries.insert(viewer, entry);
@@ -169,46 +226,5 @@ impl Lobby {
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         stats.clear();
         stats.extend(entries.values().map(|entry| entry.viewer.stats(0)));
-    }
-}
-
-/// Where browsers may reach us: the bound address, or every address of the machine when bound to all of them.
-/// Loopback only when there is nothing else; IPv6 link-local never (it needs a zone the browser does not know).
-fn local_addresses(bind: IpAddr, port: u16) -> Vec<SocketAddr> {
-    if !bind.is_unspecified() {
-        return vec![SocketAddr::new(bind, port)];
-    }
-    let mut all: Vec<IpAddr> = if_addrs::get_if_addrs()
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|i| !i.is_link_local())
-        .map(|i| i.ip())
-        .collect();
-    if all.iter().any(|ip| !ip.is_loopback()) {
-        all.retain(|ip| !ip.is_loopback());
-    }
-    // IPv4 first: it is the one that works in most houses
-    all.sort_by_key(|ip| ip.is_ipv6());
-    all.truncate(MAX_ADDRESSES);
-    all.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-
-    #[test]
-    fn a_bound_address_is_the_only_candidate() {
-        let bind = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        assert_eq!(local_addresses(bind, 7), [SocketAddr::new(bind, 7)]);
-    }
-
-    #[test]
-    fn all_addresses_means_something_reachable() {
-        let all = local_addresses(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7);
-        assert!(!all.is_empty() && all.len() <= MAX_ADDRESSES);
-        let loopbacks = all.iter().filter(|a| a.ip().is_loopback()).count();
-        assert!(loopbacks == 0 || loopbacks == all.len(), "loopback only when there is nothing else: {all:?}");
     }
 }

@@ -7,15 +7,18 @@
 
 use crate::clock::Clock;
 use crate::heap_sys;
-use crate::output::webrtc::demux::Seat;
+use crate::output::webrtc::demux::{Ends, Seat};
 use crate::output::webrtc::entry::{Entry, Places, SharedRoutes, Waker, read_now};
 use crate::output::webrtc::lobby::ToLobby;
+use crate::output::webrtc::negotiation::Terms;
+use crate::output::webrtc::network::{Network, SharedNetwork};
 use crate::output::webrtc::packetize::{PacketizedUnit, packetize};
 use crate::output::webrtc::recent::Recent;
 use crate::output::webrtc::sync_channel::{LastPicture, stream_message};
+use crate::output::webrtc::tcp::TcpIce;
 use crate::output::webrtc::udp_sys::{MediaSocket, Outgoing, Receiver, SendCounters, Sender};
 use crate::output::webrtc::viewer::{Now, State};
-use crate::output::{CloseReason, ViewerId, ViewerStats};
+use crate::output::{Answer, CloseReason, OfferError, ViewerId, ViewerStats};
 use crate::stream::hub::{Bound, Hub};
 use crate::stream::{Stream, Subscription};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -25,12 +28,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver as Inbox, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 pub enum ToMedia {
     Seat(Box<Entry>),
     Candidate(ViewerId, String),
     Close(ViewerId),
-    Datagram { viewer: ViewerId, local: SocketAddr, peer: SocketAddr, bytes: Vec<u8> },
+    /// Text of the room for the page.
+    Say(ViewerId, String),
+    Datagram {
+        viewer: ViewerId,
+        ends: Ends,
+        bytes: Vec<u8>,
+    },
+    Restart {
+        viewer: ViewerId,
+        sdp: String,
+        terms: Terms,
+        reply: oneshot::Sender<Result<Answer, OfferError>>,
+    },
+    /// What the lobby's viewers send over TCP.
+    Frames(Vec<Outgoing>),
+    /// Where STUN servers' names lead.
+    StunServers(Vec<SocketAddr>),
     Shutdown,
 }
 
@@ -70,6 +90,14 @@ pub struct MediaLoop {
     pub waker: Arc<Waker>,
     pub stats: Arc<Mutex<Vec<ViewerStats>>>,
     pub counters: Arc<LoopCounters>,
+    pub network: SharedNetwork,
+}
+
+/// What a wait ended with.
+struct Ready {
+    udp: bool,
+    /// The listener, where it is listened to, and every connection.
+    tcp: Vec<bool>,
 }
 
 /// What the loop works on; apart from `MediaLoop` so that both can be borrowed at once.
@@ -79,6 +107,8 @@ struct Work {
     recent: Recent,
     subscription: Option<Box<dyn Subscription>>,
     out: Vec<Outgoing>,
+    network: Network,
+    tcp: TcpIce,
     last_picture: LastPicture,
     /// Who is served first in the next round, so that a full socket does not always hit the same viewers.
     first: usize,
@@ -87,7 +117,7 @@ struct Work {
 }
 
 impl MediaLoop {
-    pub fn run(self) {
+    pub fn run(self, network: Network, tcp: TcpIce) {
         let now = read_now(&self.clock);
         let mut work = Work {
             seated: Vec::new(),
@@ -95,6 +125,8 @@ impl MediaLoop {
             recent: Recent::default(),
             subscription: None,
             out: Vec::new(),
+            network,
+            tcp,
             last_picture: LastPicture::default(),
             first: 0,
             next_stats: now.instant,
@@ -108,25 +140,31 @@ impl MediaLoop {
             entry.viewer.close(CloseReason::Shutdown);
             entry.poll(now, &mut work.out);
         }
+        work.tcp.send(now.monotonic, &mut work.out);
         sender.send(&mut work.out);
     }
 
     /// One wait and everything that came of it. False when it is time to end.
     fn turn(&self, work: &mut Work, receiver: &mut Receiver, sender: &mut Sender) -> bool {
         self.follow_demand(work);
-        let readable = self.wait(work);
+        let ready = self.wait(work);
         self.counters.last_turn.store(self.clock.now().0, Ordering::Relaxed);
         if !self.take_messages(work) {
             return false;
         }
-        if readable {
+        if ready.udp {
             self.receive(work, receiver);
         }
+        if ready.tcp.contains(&true) {
+            self.receive_by_tcp(work, &ready.tcp);
+        }
+        self.ask_the_network(work);
         self.run_timers(work);
         self.take_pictures(work);
         self.serve(work, sender);
         self.drop_closed(work);
         self.tell(work);
+        work.tcp.send(self.clock.now(), &mut work.out);
         sender.send(&mut work.out);
         self.count(sender.counters);
         true
@@ -146,24 +184,31 @@ impl MediaLoop {
         }
     }
 
-    fn wait(&self, work: &Work) -> bool {
-        let now = self.clock.instant();
+    fn wait(&self, work: &Work) -> Ready {
+        let (now, monotonic) = (self.clock.instant(), self.clock.now());
         let timers = work.seated.iter().map(|entry| entry.due).min();
         // without viewers nothing is due until a message comes
         let due = timers.map_or(now + IDLE_WAIT, |t| t.min(work.next_stats).min(work.next_telemetry));
-        let span = due.saturating_duration_since(now);
+        let others = work.network.next_due(self.places.taken() > 0).into_iter().chain(work.tcp.next_due()).min();
+        let others = others.map_or(IDLE_WAIT, |at| at.since(monotonic));
+        let span = due.saturating_duration_since(now).min(others);
         let limit = Timespec { tv_sec: span.as_secs() as _, tv_nsec: span.subsec_nanos() as _ };
         let mut interest = PollFlags::IN;
         if !work.out.is_empty() {
             interest |= PollFlags::OUT;
         }
-        let mut fds = [PollFd::new(&self.socket, interest), PollFd::new(&*self.waker, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.socket, interest), PollFd::new(&*self.waker, PollFlags::IN)];
+        let listens = work.tcp.add_fds(monotonic, &mut fds);
         // an interrupted poll is a short one
         let _ = poll(&mut fds, Some(&limit));
         if !fds[1].revents().is_empty() {
             self.waker.drain();
         }
-        fds[0].revents().intersects(PollFlags::IN | PollFlags::ERR)
+        let mut tcp: Vec<bool> = fds[2..].iter().map(|fd| !fd.revents().is_empty()).collect();
+        if !listens {
+            tcp.insert(0, false);
+        }
+        Ready { udp: fds[0].revents().intersects(PollFlags::IN | PollFlags::ERR), tcp }
     }
 
     fn take_messages(&self, work: &mut Work) -> bool {
@@ -175,6 +220,12 @@ impl MediaLoop {
                     work.hub.join(entry.viewer.id);
                     work.hub.catch_up(entry.viewer.id, work.recent.since_key(now.monotonic));
                     work.seated.push(*entry);
+                    if let Some(entry) = work.seated.last_mut() {
+                        entry.viewer.seated();
+                    }
+                }
+                ToMedia::Say(viewer, text) => {
+                    self.with(work, viewer, |entry| entry.viewer.send_text(now, text));
                 }
                 ToMedia::Candidate(viewer, candidate) => {
                     self.with(work, viewer, |entry| entry.viewer.candidate(candidate));
@@ -182,9 +233,15 @@ impl MediaLoop {
                 ToMedia::Close(viewer) => {
                     self.with(work, viewer, |entry| entry.viewer.close(CloseReason::Left));
                 }
-                ToMedia::Datagram { viewer, local, peer, bytes } => {
-                    self.with(work, viewer, |entry| entry.viewer.datagram(now, local, peer, &bytes));
+                ToMedia::Datagram { viewer, ends, bytes } => {
+                    self.with(work, viewer, |entry| entry.viewer.datagram(now, ends, &bytes));
                 }
+                ToMedia::Restart { viewer, sdp, terms, reply } => {
+                    // a viewer that is not here has ended: dropping the question says so
+                    self.with(work, viewer, |entry| drop(reply.send(entry.restart(now, sdp, &terms))));
+                }
+                ToMedia::Frames(frames) => work.out.extend(frames),
+                ToMedia::StunServers(servers) => work.network.set_servers(servers),
                 ToMedia::Shutdown => return false,
             }
         }
@@ -203,29 +260,59 @@ impl MediaLoop {
         // a few batches a turn: pictures have their turn too, however fast datagrams come
         for _ in 0..4 {
             let more = receiver.receive(|incoming| {
+                let ends = Ends { local: incoming.local, peer: incoming.peer, tcp: false };
                 let found = self.routes.lock().find(incoming.peer, incoming.bytes);
                 match found {
+                    Some((viewer, seat)) => self.deliver(work, now, (viewer, seat), ends, incoming.bytes),
+                    None if work.network.datagram(now.monotonic, ends, incoming.bytes) => {}
                     None => {
                         self.counters.stray.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Some((viewer, Seat::Lobby)) => {
-                        let bytes = incoming.bytes.to_vec();
-                        let message = ToLobby::Datagram { viewer, local: incoming.local, peer: incoming.peer, bytes };
-                        if self.lobby.try_send(message).is_err() {
-                            self.counters.lobby_full.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                    Some((viewer, Seat::Media)) => {
-                        if let Some(entry) = work.seated.iter_mut().find(|entry| entry.viewer.id == viewer) {
-                            entry.viewer.datagram(now, incoming.local, incoming.peer, incoming.bytes);
-                            entry.poll(now, &mut work.out);
-                        }
                     }
                 }
             });
             if !more {
                 break;
             }
+        }
+    }
+
+    fn deliver(&self, work: &mut Work, now: Now, (viewer, seat): (ViewerId, Seat), ends: Ends, bytes: &[u8]) {
+        match seat {
+            Seat::Lobby => {
+                let message = ToLobby::Datagram { viewer, ends, bytes: bytes.to_vec() };
+                if self.lobby.try_send(message).is_err() {
+                    self.counters.lobby_full.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Seat::Media => {
+                if let Some(entry) = work.seated.iter_mut().find(|entry| entry.viewer.id == viewer) {
+                    entry.viewer.datagram(now, ends, bytes);
+                    entry.poll(now, &mut work.out);
+                }
+            }
+        }
+    }
+
+    fn receive_by_tcp(&self, work: &mut Work, ready: &[bool]) {
+        let now = read_now(&self.clock);
+        work.tcp.flush(now.monotonic);
+        let frames = work.tcp.receive(&ready[1..], &self.routes.lock());
+        for frame in frames {
+            self.deliver(work, now, (frame.viewer, frame.seat), frame.ends, &frame.bytes);
+        }
+        if ready[0] {
+            work.tcp.accept(now.monotonic);
+        }
+    }
+
+    fn ask_the_network(&self, work: &mut Work) {
+        let now = self.clock.now();
+        if work.network.turn(now, self.places.taken() > 0, &mut work.out) {
+            // full: the lobby does not wait long for this
+            let _ = self.lobby.try_send(ToLobby::NetworkKnown);
+        }
+        if work.tcp.connections() > 0 {
+            work.tcp.tidy(now, &self.routes.lock());
         }
     }
 
@@ -269,6 +356,9 @@ impl MediaLoop {
                 if entry.viewer.state() != State::Connected || entry.viewer.is_silent(now) {
                     continue;
                 }
+                if entry.viewer.is_over_tcp() && work.tcp.is_backed_up(entry.viewer.id) {
+                    continue;
+                }
                 if work.out.len() >= BACKLOG_DATAGRAMS {
                     sender.send(&mut work.out);
                     if work.out.len() >= BACKLOG_DATAGRAMS {
@@ -277,6 +367,10 @@ impl MediaLoop {
                 }
                 if let Some(unit) = work.hub.take(entry.viewer.id) {
                     entry.viewer.send(now, &unit, &mut work.out);
+                    if entry.viewer.is_over_tcp() {
+                        // at once: whether there is room for the next one is known only then
+                        work.tcp.send(now.monotonic, &mut work.out);
+                    }
                     busy = true;
                 }
             }
@@ -313,6 +407,7 @@ impl MediaLoop {
             let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
             stats.clear();
             stats.extend(work.seated.iter().map(|entry| entry.viewer.stats(dropped(&work.hub, entry))));
+            self.network.set_tcp_connections(work.tcp.connections());
         }
     }
 
@@ -323,7 +418,7 @@ impl MediaLoop {
         let status = self.stream.status();
         for entry in &mut work.seated {
             if let Some(text) = stream_message(work.last_picture, &status, dropped(&work.hub, entry)) {
-                entry.viewer.send_text(now, text);
+                entry.viewer.send_figures(now, text);
                 entry.poll(now, &mut work.out);
             }
         }

@@ -4,29 +4,43 @@
 //! is the door that signalling speaks through.
 
 mod answer;
+mod channels;
 mod demux;
 mod entry;
 mod feedback;
+mod frames;
 mod lobby;
 mod media_loop;
+mod negotiation;
+mod network;
 mod packetize;
 mod path;
+mod reach;
+mod reacher;
 mod recent;
+mod reflexive;
+mod srtp;
 mod sync_channel;
+mod tcp;
+mod tried;
 mod udp_sys;
 mod viewer;
 
 pub use packetize::{MAX_PAYLOAD, packetize};
+pub use srtp::Sealing;
 
 use crate::clock::Clock;
 use crate::config::WebRtcConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::output::{Answer, Offer, OfferError, ViewerDoor, ViewerId, ViewerStats};
+use crate::output::{Answer, NetworkStats, Offer, OfferError, ViewerDoor, ViewerId, ViewerStats};
 use crate::stream::{Stream, Wake};
 use crate::units::Micros;
 use entry::{Places, SharedRoutes, Waker};
 use lobby::{LOBBY_QUEUE, Lobby, ToLobby};
 use media_loop::{LoopCounters, MEDIA_QUEUE, MediaLoop, ToMedia};
+use negotiation::Common;
+use network::{Network, SharedNetwork};
+use reacher::Reacher;
 use rtc::peer_connection::certificate::RTCCertificate;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,9 +48,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tcp::TcpIce;
 use tokio::sync::oneshot;
 use udp_sys::MediaSocket;
-use viewer::Common;
 
 /// The running output.
 pub struct WebRtc {
@@ -48,7 +62,9 @@ pub struct WebRtc {
     lobby_stats: Arc<Mutex<Vec<ViewerStats>>>,
     media_stats: Arc<Mutex<Vec<ViewerStats>>>,
     counters: Arc<LoopCounters>,
+    network: SharedNetwork,
     address: SocketAddr,
+    tcp_address: Option<SocketAddr>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -68,9 +84,14 @@ impl WebRtc {
     /// its media there too; unspecified means all interfaces, IPv4 and IPv6.
     pub fn start(config: &WebRtcConfig, bind: IpAddr, stream: Arc<dyn Stream>, clock: Clock) -> Result<Arc<WebRtc>> {
         let io = |what: String| move |cause: std::io::Error| Error::new(ErrorKind::Io, what).because(cause);
-        let socket =
-            MediaSocket::bind(bind, config.udp_port).map_err(|cause| bind_error(bind, config.udp_port, &cause))?;
+        let socket = MediaSocket::bind(bind, config.udp_port)
+            .map_err(|cause| bind_error(bind, "UDP", config.udp_port, &cause))?;
         let address = socket.local_addr().map_err(io("webrtc: read the socket's address".into()))?;
+        let listener = match config.tcp_port {
+            0 => None,
+            port => Some(tcp::listen(bind, port).map_err(|cause| bind_error(bind, "TCP", port, &cause))?),
+        };
+        let tcp_address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let waker = Arc::new(Waker::new().map_err(io("webrtc: create an eventfd".into()))?);
         let (lobby, lobby_inbox) = sync_channel(LOBBY_QUEUE);
         let (media, media_inbox) = sync_channel(MEDIA_QUEUE);
@@ -79,13 +100,23 @@ impl WebRtc {
         let lobby_stats = Arc::new(Mutex::new(Vec::new()));
         let media_stats = Arc::new(Mutex::new(Vec::new()));
         let counters = Arc::new(LoopCounters { last_turn: AtomicU64::new(clock.now().0), ..LoopCounters::default() });
+        let shared = SharedNetwork::default();
+        let network = Network::start(&config.ice_servers, bind, shared.clone(), media.clone(), waker.clone());
+        let tcp = TcpIce::new(listener, config.max_viewers);
+        let reacher = Reacher {
+            bind,
+            extra: config.extra_addresses.clone(),
+            udp_port: socket.port(),
+            tcp_port: tcp_address.map(|address| address.port()),
+            network: shared.clone(),
+            stream: stream.clone(),
+        };
         let lobby_loop = Lobby {
             clock: clock.clone(),
             common: common(config)?,
-            stream: stream.clone(),
             routes: routes.clone(),
             socket: socket.clone(),
-            bind,
+            reacher,
             inbox: lobby_inbox,
             media: media.clone(),
             waker: waker.clone(),
@@ -102,13 +133,14 @@ impl WebRtc {
             waker: waker.clone(),
             stats: media_stats.clone(),
             counters: counters.clone(),
+            network: shared.clone(),
         };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(run).map_err(io(format!("webrtc: start thread {name}")))
         };
         let threads = vec![
             spawn("webrtc-lobby", Box::new(move || lobby_loop.run()))?,
-            spawn("webrtc-media", Box::new(move || media_loop.run()))?,
+            spawn("webrtc-media", Box::new(move || media_loop.run(network, tcp)))?,
         ];
         Ok(Arc::new(WebRtc {
             next_viewer: AtomicU64::new(1),
@@ -119,13 +151,20 @@ impl WebRtc {
             lobby_stats,
             media_stats,
             counters,
+            network: shared,
             address,
+            tcp_address,
             threads: Mutex::new(threads),
         }))
     }
 
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where ICE-TCP is listened for; None: nowhere.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp_address
     }
 
     /// When the media loop last showed a sign of life; without viewers it sleeps for up to 5 s.
@@ -185,6 +224,32 @@ impl ViewerDoor for WebRtc {
         let _ = self.lobby.try_send(ToLobby::Close(viewer));
     }
 
+    fn restart(&self, viewer: ViewerId, sdp: String) -> oneshot::Receiver<Result<Answer, OfferError>> {
+        let (reply, answer) = oneshot::channel();
+        // full, or no such viewer: the caller sees the question dropped
+        let _ = self.lobby.try_send(ToLobby::Restart { viewer, sdp, reply });
+        answer
+    }
+
+    fn send(&self, viewer: ViewerId, text: String) -> bool {
+        let taken = self.media.try_send(ToMedia::Say(viewer, text)).is_ok();
+        if taken {
+            self.waker.wake();
+        }
+        taken
+    }
+
+    fn network(&self) -> NetworkStats {
+        let known = self.network.read();
+        NetworkStats {
+            nat: known.found.nat,
+            public: known.found.public,
+            udp_port: self.address.port(),
+            tcp_port: self.tcp_address.map(|address| address.port()),
+            tcp_connections: known.tcp_connections,
+        }
+    }
+
     fn viewers(&self) -> Vec<ViewerStats> {
         let mut all = self.media_stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.extend(self.lobby_stats.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
@@ -192,17 +257,18 @@ impl ViewerDoor for WebRtc {
     }
 }
 
-fn bind_error(bind: IpAddr, port: u16, cause: &std::io::Error) -> Error {
+fn bind_error(bind: IpAddr, protocol: &str, port: u16, cause: &std::io::Error) -> Error {
+    let key = if protocol == "UDP" { "webrtc.udp_port" } else { "webrtc.tcp_port" };
     let (kind, hint) = match cause.kind() {
         std::io::ErrorKind::AddrInUse => {
-            (ErrorKind::Busy, "; another program has this port: stop it, or set another webrtc.udp_port")
+            (ErrorKind::Busy, format!("; another program has this port: stop it, or set another {key}"))
         }
         std::io::ErrorKind::PermissionDenied => {
-            (ErrorKind::Denied, "; ports below 1024 need a permission: set another webrtc.udp_port")
+            (ErrorKind::Denied, format!("; ports below 1024 need a permission: set another {key}"))
         }
-        _ => (ErrorKind::Io, ""),
+        _ => (ErrorKind::Io, String::new()),
     };
-    Error::new(kind, format!("webrtc: bind UDP port {port} on {bind}: {cause}{hint}"))
+    Error::new(kind, format!("webrtc: bind {protocol} port {port} on {bind}: {cause}{hint}"))
 }
 
 fn common(config: &WebRtcConfig) -> Result<Common> {
@@ -219,6 +285,7 @@ fn common(config: &WebRtcConfig) -> Result<Common> {
         certificate,
         ssrc: u32::from_ne_bytes(ssrc) | 1,
         playout_delay: playout_delay(config.playout_delay_min_ms, config.playout_delay_max_ms),
+        srtp: srtp::choose(&config.srtp),
     })
 }
 

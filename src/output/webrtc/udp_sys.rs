@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub struct Outgoing {
     pub local: IpAddr,
     pub peer: SocketAddr,
+    /// Goes as a frame over the TCP connection of these two ends instead; never reaches the socket.
+    pub tcp: bool,
     pub bytes: BytesMut,
 }
 
@@ -412,7 +414,7 @@ mod tests {
     use super::*;
 
     fn datagram(peer: SocketAddr, local: IpAddr, fill: u8, len: usize) -> Outgoing {
-        Outgoing { local, peer, bytes: BytesMut::from(vec![fill; len].as_slice()) }
+        Outgoing { local, peer, tcp: false, bytes: BytesMut::from(vec![fill; len].as_slice()) }
     }
 
     fn wait_readable(socket: &impl AsFd) {

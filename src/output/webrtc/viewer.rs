@@ -4,35 +4,26 @@
 //! changes come out. Must never touch a socket, read a clock or wait. Driven by the lobby while connecting, then by the
 //! media loop.
 
-use crate::output::webrtc::demux::DatagramKind;
+use crate::output::webrtc::channels::Channels;
+use crate::output::webrtc::demux::{self, DatagramKind, Ends, TransactionId};
 use crate::output::webrtc::feedback::Feedback;
+use crate::output::webrtc::negotiation::{self, CAPTURE_TIME_URI, Common, Negotiated, PLAYOUT_DELAY_URI, Terms};
 use crate::output::webrtc::packetize::PacketizedUnit;
 use crate::output::webrtc::path::Path;
+use crate::output::webrtc::tried::Attempt;
 use crate::output::webrtc::udp_sys::Outgoing;
-use crate::output::webrtc::{answer, demux, sync_channel};
-use crate::output::{CloseReason, OfferError, ViewerEvent, ViewerId, ViewerStats};
+use crate::output::{CloseReason, OfferError, SelectedPath, ViewerEvent, ViewerId, ViewerStats};
 use crate::units::Micros;
 use bytes::{BufMut, Bytes, BytesMut};
-use rtc::data_channel::RTCDataChannelId;
-use rtc::interceptor::{NackResponderBuilder, Registry, SenderReportBuilder, Slot};
-use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::certificate::RTCCertificate;
-use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX, MediaEngine};
-use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::configuration::media_engine::MIME_TYPE_H264;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::RTCMessage;
-use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
 use rtc::peer_connection::transport::{
-    CandidateConfig, CandidateHostConfig, RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidate, RTCIceCandidateInit,
+    RTCDtlsTransportState, RTCIceCandidateInit, RTCIceCandidateType, RTCIceProtocol,
 };
-use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtp_transceiver::RTCRtpSenderId;
-use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
-    RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
-};
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use std::net::SocketAddr;
@@ -43,26 +34,8 @@ use tokio::sync::mpsc;
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Without a sign of life (RFC 7675 consent, RTCP) pictures are held back, then the viewer is closed.
 const SILENT_AFTER: Duration = Duration::from_secs(4);
-const ICE_DISCONNECTED: Duration = Duration::from_secs(5);
-const ICE_FAILED: Duration = Duration::from_secs(10);
-const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
-/// Packets kept for retransmission, about 1.5 s at 1.5 Mbit/s. A power of two.
-const RESEND_PACKETS: u16 = 256;
 /// The core queues packets on several floors; draining it this often keeps them all short.
 const PACKETS_PER_DRAIN: usize = 8;
-/// Bytes on their way to the page on the data channel; above it clock answers are left out.
-const CHANNEL_BACKLOG_BYTES: usize = 16 * 1024;
-
-const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
-const CAPTURE_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
-
-/// What all viewers have in common.
-pub struct Common {
-    pub certificate: RTCCertificate,
-    pub ssrc: u32,
-    /// The playout-delay extension's 3 bytes: two 12-bit numbers in units of 10 ms.
-    pub playout_delay: [u8; 3],
-}
 
 /// Now, in the three clocks a viewer needs.
 #[derive(Clone, Copy)]
@@ -91,16 +64,22 @@ pub struct Viewer {
     stream: Option<StreamParameters>,
     next_sequence: u16,
     state: State,
+    /// ICE has chosen no path yet, or none since it was restarted.
+    searching: bool,
     events: mpsc::Sender<ViewerEvent>,
     feedback: Feedback,
-    channel: Channel,
+    channels: Channels,
     joined_at: Micros,
     connected_at: Option<Micros>,
     last_heard: Micros,
     peer: Option<SocketAddr>,
     path: Path,
+    selected: Option<SelectedPath>,
+    attempt: Attempt,
     /// The browser's last check while connecting, and where it came from.
     unanswered: Option<(SocketAddr, Vec<u8>)>,
+    /// The last check that nominates, and how it came. It counts when the core has answered it.
+    nominating: Option<(TransactionId, Ends)>,
     pictures_sent: u64,
     key_requests_seen: u64,
 }
@@ -113,49 +92,27 @@ struct StreamParameters {
     capture_time_id: Option<u8>,
 }
 
-#[derive(Default)]
-struct Channel {
-    open: Option<RTCDataChannelId>,
-    /// Messages answered in the current second.
-    answered: u32,
-    second: u64,
-}
-
 pub struct OfferedViewer {
     pub id: ViewerId,
     pub offer: String,
     pub events: mpsc::Sender<ViewerEvent>,
-    /// Every address browsers may reach us by.
-    pub local: Vec<SocketAddr>,
-    pub profile_level_id: [u8; 3],
+    pub attempt: Attempt,
 }
 
 impl Viewer {
     /// Makes a viewer of an offer and the answer to it.
-    pub fn accept(now: Now, common: &Common, offered: OfferedViewer) -> Result<(Viewer, String), OfferError> {
-        let profile = answer::choose_profile(&offered.offer)?;
-        let bad = |error: rtc::shared::error::Error| OfferError::BadOffer(error.to_string());
+    pub fn accept(
+        now: Now,
+        common: &Common,
+        offered: OfferedViewer,
+        terms: &Terms,
+    ) -> Result<(Viewer, String), OfferError> {
         let feedback = Feedback::default();
-        let ufrag = random_text(8);
-        let mut connection = build(now, common, &feedback, &ufrag, profile).map_err(bad)?;
-        let track = track(common.ssrc, profile);
-        let track_id = track.track_id().to_string();
-        let sender = connection.add_track(track).map_err(bad)?;
-        let description = RTCSessionDescription::offer(offered.offer).map_err(bad)?;
-        connection.set_remote_description(now.instant, description).map_err(bad)?;
-        for address in &offered.local {
-            connection.add_local_candidate(host_candidate(*address).map_err(bad)?).map_err(bad)?;
-        }
-        connection.add_local_candidate(RTCIceCandidateInit::default()).map_err(bad)?;
-        let answer = connection.create_answer(None).map_err(bad)?;
-        connection.set_local_description(now.instant, answer).map_err(bad)?;
-        let sdp = connection.local_description().map(|d| d.sdp).unwrap_or_default();
-        if !answer::sends_video(&sdp) {
-            return Err(OfferError::NoH264);
-        }
+        let Negotiated { connection, sender, track_id, answer } =
+            negotiation::first(now, common, &feedback, offered.offer, terms)?;
         let viewer = Viewer {
             id: offered.id,
-            ufrag,
+            ufrag: answer.ufrag,
             connection,
             sender,
             track_id,
@@ -164,51 +121,73 @@ impl Viewer {
             stream: None,
             next_sequence: 0,
             state: State::Connecting,
+            searching: true,
             events: offered.events,
             feedback,
-            channel: Channel::default(),
+            channels: Channels::default(),
             joined_at: now.monotonic,
             connected_at: None,
             last_heard: now.monotonic,
             peer: None,
             path: Path::default(),
+            selected: None,
+            attempt: offered.attempt,
             unanswered: None,
+            nominating: None,
             pictures_sent: 0,
             key_requests_seen: 0,
         };
-        Ok((viewer, answer::state_real_level(&sdp, offered.profile_level_id)))
+        Ok((viewer, answer.sdp))
+    }
+
+    /// Finds the path anew (ICE restart) and gives the answer. Until then nothing goes out; the pictures of that time are
+    /// not sent later. After an error the viewer goes on as it was, or is closed by its own timers.
+    pub fn restart(&mut self, now: Now, offer: String, terms: &Terms) -> Result<String, OfferError> {
+        let answer = negotiation::again(now, &mut self.connection, offer, terms)?;
+        if answer.ufrag != self.ufrag {
+            self.searching = true;
+            self.unanswered = None;
+            self.path = Path::default();
+        }
+        self.ufrag = answer.ufrag;
+        Ok(answer.sdp)
     }
 
     pub fn state(&self) -> State {
         self.state
     }
 
-    pub fn datagram(&mut self, now: Now, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
-        self.take_in(now, local, peer, bytes);
-        if self.state == State::Connecting {
-            self.answer_at_once(now, local, peer, bytes);
+    pub fn datagram(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
+        if demux::is_nomination(bytes) {
+            self.nominating = demux::check_transaction(bytes).map(|check| (check, ends));
+        }
+        self.take_in(now, ends, bytes);
+        if self.searching {
+            self.answer_at_once(now, ends, bytes);
         }
     }
 
     /// Browsers nominate with their first check (USE-CANDIDATE). The core answers such a check only when its own check
     /// of that path has succeeded, that is, the browser's next one 50 ms or more later. So the check is kept, and shown
     /// to the core again as soon as its own check succeeded.
-    fn answer_at_once(&mut self, now: Now, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
+    fn answer_at_once(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
         if demux::check_transaction(bytes).is_some() {
-            self.unanswered = Some((peer, bytes.to_vec()));
+            self.attempt.check_received();
+            self.unanswered = Some((ends.peer, bytes.to_vec()));
         } else if demux::is_check_success(bytes)
-            && let Some((_, check)) = self.unanswered.take_if(|(from, _)| *from == peer)
+            && let Some((_, check)) = self.unanswered.take_if(|(from, _)| *from == ends.peer)
         {
-            self.take_in(now, local, peer, &check);
+            self.take_in(now, ends, &check);
         }
     }
 
-    fn take_in(&mut self, now: Now, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
+    fn take_in(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
+        let seen = self.path.seen_by(ends);
         let transport = TransportContext {
-            local_addr: local,
-            peer_addr: self.path.seen_from(peer),
+            local_addr: seen.local,
+            peer_addr: seen.peer,
             ecn: None,
-            transport_protocol: TransportProtocol::UDP,
+            transport_protocol: if seen.tcp { TransportProtocol::TCP } else { TransportProtocol::UDP },
         };
         let datagram = TaggedBytesMut { now: now.instant, transport, message: BytesMut::from(bytes) };
         // An error is a datagram the core did not like: the next one may be fine, and ICE times out if none is.
@@ -218,6 +197,7 @@ impl Viewer {
     }
 
     pub fn candidate(&mut self, candidate: String) {
+        self.attempt.candidate(&candidate);
         let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
         if let Err(error) = self.connection.add_remote_candidate(candidate) {
             // mDNS names (".local") end here: their addresses come to us as peer reflexive
@@ -230,6 +210,9 @@ impl Viewer {
             tracing::debug!(viewer = self.id.0, %error, "timer");
         }
         if self.state == State::Connecting && now.monotonic.since(self.joined_at) >= CONNECT_DEADLINE {
+            let tried = self.attempt.verdict();
+            tracing::info!(viewer = self.id.0, "webrtc: no path: {tried}");
+            let _ = self.events.try_send(ViewerEvent::Tried(Box::new(tried)));
             self.close(CloseReason::ConnectTimeout);
         }
     }
@@ -256,25 +239,35 @@ impl Viewer {
         }
         while let Some(tagged) = self.connection.poll_read() {
             if let RTCMessage::DataChannelMessage(id, message) = tagged.message {
-                self.channel_message(now, id, &message.data);
+                self.channels.message(now, &mut self.connection, id, &message, &self.events);
             }
         }
+        self.channels.flush(now, &mut self.connection, &self.events);
         self.drain(now, out);
     }
 
     fn drain(&mut self, now: Now, out: &mut Vec<Outgoing>) {
+        let before = self.path.in_use();
         while let Some(datagram) = self.connection.poll_write() {
-            let known = datagram.transport.peer_addr;
-            if demux::is_check_success(&datagram.message) {
+            let transport = datagram.transport;
+            let tcp = transport.transport_protocol == TransportProtocol::TCP;
+            let known = Ends { local: transport.local_addr, peer: transport.peer_addr, tcp };
+            if let Some(check) = demux::success_transaction(&datagram.message) {
                 // we answered a check that carried the right MESSAGE-INTEGRITY: the viewer lives, and lives there
                 self.last_heard = now.monotonic;
                 self.path.check_succeeded(now.monotonic, known);
+                if let Some((_, ends)) = self.nominating.take_if(|(nominating, _)| *nominating == check) {
+                    self.path.nominated(now.monotonic, ends);
+                }
             } else if demux::kind(&datagram.message) == DatagramKind::Media {
-                self.path.media_to(now.monotonic, known);
+                self.path.media_by(now.monotonic, known);
             }
-            let peer = self.path.goes_to(known);
-            self.peer = Some(peer);
-            out.push(Outgoing { local: datagram.transport.local_addr.ip(), peer, bytes: datagram.message });
+            let ends = self.path.goes_by(known);
+            self.peer = Some(ends.peer);
+            out.push(Outgoing { local: ends.local.ip(), peer: ends.peer, tcp: ends.tcp, bytes: datagram.message });
+        }
+        if self.path.in_use() != before {
+            self.note_path();
         }
     }
 
@@ -286,14 +279,16 @@ impl Viewer {
                 RTCPeerConnectionState::Closed => self.close(CloseReason::Left),
                 _ => {}
             },
-            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(RTCIceConnectionState::Failed) => {
-                self.close(self.failure());
+            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(state) => match state {
+                RTCIceConnectionState::Failed => self.close(self.failure()),
+                RTCIceConnectionState::Connected => self.path_found(),
+                _ => {}
+            },
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
+                self.channels.opened(&mut self.connection, id, &self.events);
             }
-            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => self.channel_opened(id),
-            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(id))
-                if self.channel.open == Some(id) =>
-            {
-                self.channel.open = None;
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(id)) => {
+                self.channels.closed(id, &self.events);
             }
             _ => {}
         }
@@ -303,6 +298,30 @@ impl Viewer {
     fn peer_said_goodbye(&mut self) -> bool {
         let sender = self.connection.rtp_sender(self.sender);
         sender.and_then(|sender| sender.transport().map(|dtls| dtls.state())) == Some(RTCDtlsTransportState::Closed)
+    }
+
+    fn path_found(&mut self) {
+        self.searching = false;
+        self.unanswered = None;
+        self.note_path();
+    }
+
+    /// For people: the pair the core has selected, or what stands in for it.
+    fn note_path(&mut self) {
+        let Some(sender) = self.connection.rtp_sender(self.sender) else { return };
+        let Some(ice) = sender.transport().map(|dtls| dtls.ice_transport()) else { return };
+        let Some(pair) = ice.get_selected_candidate_pair() else { return };
+        let (mut remote, mut tcp) = (pair.remote().typ, pair.local().protocol == RTCIceProtocol::Tcp);
+        if let Some(ends) = self.path.in_use() {
+            let (ip, port) = (ends.peer.ip().to_string(), ends.peer.port());
+            let known = ice.get_remote_candidates().into_iter().find(|c| c.address == ip && c.port == port);
+            (remote, tcp) = (known.map_or(RTCIceCandidateType::Prflx, |c| c.typ), ends.tcp);
+        }
+        self.selected = Some(SelectedPath {
+            local: candidate_type(pair.local().typ),
+            remote: candidate_type(remote),
+            protocol: if tcp { "tcp" } else { "udp" },
+        });
     }
 
     fn failure(&self) -> CloseReason {
@@ -327,7 +346,6 @@ impl Viewer {
         }
         self.stream = stream;
         self.state = State::Connected;
-        self.unanswered = None;
         self.connected_at = Some(now.monotonic);
         self.last_heard = now.monotonic;
         // full means nobody reads it any more
@@ -382,11 +400,20 @@ impl Viewer {
         now.monotonic.since(self.last_heard) >= SILENT_AFTER
     }
 
+    /// Pictures go by a TCP connection, which may be backed up.
+    pub fn is_over_tcp(&self) -> bool {
+        self.selected.is_some_and(|path| path.protocol == "tcp")
+    }
+
     pub fn close(&mut self, reason: CloseReason) {
         if matches!(self.state, State::Closed(_)) {
             return;
         }
         self.state = State::Closed(reason);
+        let (refused, given_up) = (self.channels.refused, self.channels.given_up);
+        if refused + given_up > 0 {
+            tracing::debug!(viewer = self.id.0, refused, given_up, "data channel: messages from and for the page");
+        }
         // queues a DTLS close_notify for the next drain
         if let Err(error) = self.connection.close() {
             tracing::debug!(viewer = self.id.0, %error, "close");
@@ -394,40 +421,20 @@ impl Viewer {
         let _ = self.events.try_send(ViewerEvent::Closed(reason));
     }
 
-    fn channel_opened(&mut self, id: RTCDataChannelId) {
-        let is_sync = self.connection.data_channel(id).is_some_and(|channel| channel.label() == "sync");
-        if is_sync {
-            self.channel.open = Some(id);
-        }
+    /// Text for it is brought to where it is now.
+    pub fn seated(&mut self) {
+        self.channels.seated(&self.events);
     }
 
-    fn channel_message(&mut self, now: Now, id: RTCDataChannelId, message: &[u8]) {
-        if self.channel.open != Some(id) {
-            return;
-        }
-        let second = now.monotonic.0 / 1_000_000;
-        if self.channel.second != second {
-            self.channel.second = second;
-            self.channel.answered = 0;
-        }
-        self.channel.answered += 1;
-        if self.channel.answered > sync_channel::MAX_MESSAGES_PER_S {
-            return;
-        }
-        if let Some(answer) = sync_channel::answer(now.monotonic, message) {
-            self.send_text(now, answer);
-        }
-    }
-
-    /// Sends on the "sync" channel; left out when it is not open or backed up.
+    /// Text of the room, on the "sync" channel.
     pub fn send_text(&mut self, now: Now, text: String) {
-        let Some(mut channel) = self.channel.open.and_then(|id| self.connection.data_channel(id)) else { return };
-        if channel.outstanding_bytes() > CHANNEL_BACKLOG_BYTES {
-            return;
+        if !self.channels.send(now, &mut self.connection, text, &self.events) {
+            tracing::debug!(viewer = self.id.0, "no data channel for a text");
         }
-        if let Err(error) = channel.send_text(now.instant, text) {
-            tracing::debug!(viewer = self.id.0, %error, "data channel");
-        }
+    }
+
+    pub fn send_figures(&mut self, now: Now, text: String) {
+        self.channels.send_figures(now, &mut self.connection, text);
     }
 
     pub fn stats(&self, pictures_dropped: u64) -> ViewerStats {
@@ -437,6 +444,7 @@ impl Viewer {
             joined_at: self.joined_at,
             connected_at: self.connected_at,
             peer: self.peer,
+            path: self.selected,
             pictures_sent: self.pictures_sent,
             pictures_dropped,
             packets_sent: counters.packets_sent,
@@ -449,89 +457,14 @@ impl Viewer {
     }
 }
 
-fn build(
-    now: Now,
-    common: &Common,
-    feedback: &Feedback,
-    ufrag: &str,
-    profile: &str,
-) -> rtc::shared::error::Result<RTCPeerConnection> {
-    let registry = Registry::new()
-        .with(Slot::NackResponder, NackResponderBuilder::new().with_size(RESEND_PACKETS).build())
-        .with(Slot::SenderReport, SenderReportBuilder::new().build())
-        // nearest to the wire: sees what really goes out and all that comes in
-        .with(Slot::from(500), feedback.interceptor(common.ssrc));
-    let settings = SettingEngineBuilder::new()
-        .with_include_loopback_candidate(true)
-        // joining the mDNS group fails on machines without a multicast route, and we never resolve peers' names
-        .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
-        .with_host_acceptance_min_wait(Some(Duration::ZERO))
-        .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-        .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
-        // the browser starts DTLS as soon as its check succeeded; being the client ourselves costs a lost ClientHello
-        .with_answering_dtls_role(RTCDtlsRole::Server)
-        .with_ice_credentials(ufrag.to_string(), random_text(24))
-        .build();
-    RTCPeerConnectionBuilder::new()
-        .with_configuration(RTCConfigurationBuilder::new().with_certificates(vec![common.certificate.clone()]).build())
-        .with_setting_engine(settings)
-        .with_media_engine(media_engine(profile)?)
-        .with_interceptor_registry(registry)
-        .build(now.instant)
-}
-
-fn h264(profile: &str) -> RTCRtpCodec {
-    let feedback = |kind: &str, parameter: &str| RTCPFeedback { typ: kind.into(), parameter: parameter.into() };
-    RTCRtpCodec {
-        mime_type: MIME_TYPE_H264.into(),
-        clock_rate: 90000,
-        channels: 0,
-        // only the profile is compared; the level is set to the real one in the finished answer
-        sdp_fmtp_line: format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}1f"),
-        rtcp_feedback: vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")],
+fn candidate_type(kind: RTCIceCandidateType) -> &'static str {
+    match kind {
+        RTCIceCandidateType::Host => "host",
+        RTCIceCandidateType::Srflx => "srflx",
+        RTCIceCandidateType::Prflx => "prflx",
+        RTCIceCandidateType::Relay => "relay",
+        _ => "unknown",
     }
-}
-
-fn media_engine(profile: &str) -> rtc::shared::error::Result<MediaEngine> {
-    let mut engine = MediaEngine::default();
-    let codec = RTCRtpCodecParameters { rtp_codec: h264(profile), payload_type: 102 };
-    engine.register_codec(codec, RtpCodecKind::Video)?;
-    let resend = RTCRtpCodec {
-        mime_type: MIME_TYPE_RTX.into(),
-        clock_rate: 90000,
-        channels: 0,
-        sdp_fmtp_line: "apt=102".into(),
-        rtcp_feedback: vec![],
-    };
-    engine.register_codec(RTCRtpCodecParameters { rtp_codec: resend, payload_type: 103 }, RtpCodecKind::Video)?;
-    for uri in [PLAYOUT_DELAY_URI, CAPTURE_TIME_URI] {
-        let extension = RTCRtpHeaderExtensionCapability { uri: uri.into() };
-        engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
-    }
-    Ok(engine)
-}
-
-fn track(ssrc: u32, profile: &str) -> MediaStreamTrack {
-    let coding = RTCRtpCodingParameters {
-        ssrc: Some(ssrc),
-        rtx: Some(RTCRtpRtxParameters { ssrc: ssrc.wrapping_add(1) }),
-        ..Default::default()
-    };
-    let encoding =
-        RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec: h264(profile), ..Default::default() };
-    MediaStreamTrack::new("rtcam".into(), "rtcam-video".into(), "camera".into(), RtpCodecKind::Video, vec![encoding])
-}
-
-fn host_candidate(address: SocketAddr) -> rtc::shared::error::Result<RTCIceCandidateInit> {
-    let base_config = CandidateConfig {
-        network: "udp".into(),
-        address: address.ip().to_string(),
-        port: address.port(),
-        component: 1,
-        ..Default::default()
-    };
-    let candidate = CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()?;
-    RTCIceCandidate::from(&candidate).to_json()
 }
 
 /// A capture instant as NTP time in 32.32 bits: the abs-capture-time extension.
@@ -545,14 +478,6 @@ fn ntp_time(captured_at: Micros, wall_offset_us: i64) -> Bytes {
     bytes.freeze()
 }
 
-/// Letters and digits from the system's random source (RFC 8445 section 5.3 wants 24 and 128 bits: 5 bits each).
-fn random_text(letters: usize) -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut bytes = vec![0u8; letters];
-    getrandom::fill(&mut bytes).expect("Linux has a random source once it has booted");
-    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -562,11 +487,5 @@ mod tests {
         // half a second after the unix epoch
         let bytes = ntp_time(Micros(1_500_000), -1_000_000);
         assert_eq!(bytes[..], [0x83, 0xaa, 0x7e, 0x80, 0x80, 0, 0, 0]);
-    }
-
-    #[test]
-    fn ice_names_are_long_and_differ() {
-        let (a, b) = (random_text(24), random_text(24));
-        assert!(a.len() == 24 && a != b && a.chars().all(|c| c.is_ascii_alphanumeric()));
     }
 }

@@ -1,0 +1,248 @@
+// Who connects, by which kind of candidate: every kind of box on either side, with a real coturn. What TURN can save
+// must connect. Chromium does the cells that need TURN, and those of viewers without UDP; the headless viewer the rest.
+
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import fs from 'node:fs';
+import test from 'node:test';
+import { KINDS, SECRET, TURN, TURN_TOO, build, buildIpv6, inside, start, startTurn } from './network.mjs';
+import { launchChromium, sleep } from '../browser/harness.mjs';
+
+const RTCAM = process.env.RTCAM_BIN;
+const RECEIVER = process.env.RECEIVER_BIN;
+const [PAGE, ICE_TCP] = [8080, 8190];
+const PASSWORD = 'guest-password';
+const HASH = '$argon2id$v=19$m=64,t=1,p=1$5YRROarqqIvO5SWWO5yq2Q$AKl3bz/pQZCAf8n5No53t9Q/DWr1m/ErggMu5MJSBDQ';
+
+// rows: what is in front of the board; columns, in the order of KINDS: in front of the viewer
+const WANTED = {
+  //          none      full      address   port      symmetric blocked
+  none: '     direct    direct    direct    direct    direct    tcp/relay',
+  full: '     direct    direct    direct    direct    direct    relay',
+  address: '  direct    direct    direct    direct    direct    relay',
+  port: '     direct    direct    direct    direct    relay     relay',
+  symmetric: 'direct    direct    direct    relay     relay     relay',
+  // no UDP gets out: TURN cannot help, a forwarded TCP port does
+  blocked: '  tcp       tcp       tcp       tcp       tcp       tcp',
+};
+
+const NAT = { none: 'no-nat', full: 'cone', address: 'cone', port: 'cone', symmetric: 'symmetric', blocked: 'unknown' };
+
+function config({ name, extra = '', servers = true }) {
+  return `
+    [camera]
+    source = "pattern"
+    width = 160
+    height = 120
+    fps = 10
+    [http]
+    listen = "0.0.0.0:${PAGE}"
+    names = ["${name}:${PAGE}"]
+    [auth]
+    password_hash = "${HASH}"
+    [webrtc]
+    udp_port = 8189
+    tcp_port = ${ICE_TCP}
+    extra_addresses = [${extra}]
+    ${servers ? `[[webrtc.ice_server]]
+    urls = ["stun:${TURN_TOO}", "turn:${TURN}", "turn:${TURN}?transport=tcp"]
+    secret = "${SECRET}"` : ''}`;
+}
+
+/** rtcam in a namespace; resolves when it serves. */
+async function startRtcam(space, text) {
+  const file = `/run/${space}.toml`;
+  fs.writeFileSync(file, text);
+  const rtcam = start(space, RTCAM, ['run', '--config', file]);
+  for (let i = 0; i < 150; i++) {
+    if (rtcam.out.includes('open http://')) return rtcam;
+    if (rtcam.exitCode !== null) break;
+    await sleep(100);
+  }
+  throw new Error(`rtcam in ${space} does not start:\n${rtcam.log}`);
+}
+
+async function stop(...children) {
+  for (const child of children) child.kill('SIGTERM');
+  await Promise.all(children.map((child) => Promise.race([child.ended, sleep(4000).then(() => child.kill('SIGKILL'))])));
+}
+
+async function statusOf(space, host) {
+  const asked = start(space, 'curl', ['-sgm', '5', '-H', `Authorization: Bearer ${PASSWORD}`, `http://${host}:${PAGE}/api/v1/status`]);
+  await asked.ended;
+  return JSON.parse(asked.out);
+}
+
+/** coturn's use-auth-secret, computed here by another hand than rtcam's. */
+function account() {
+  const username = `${Math.floor(Date.now() / 1000) + 600}:test`;
+  return [username, createHmac('sha1', SECRET).update(username).digest('base64')];
+}
+
+/** What the headless viewer gets: the selected pair, or why not. */
+async function headless(space, address, host, { turn = true, seconds = 14, bracket = false } = {}) {
+  const [username, credential] = account();
+  const own = bracket ? `[${address}]` : address;
+  const servers = turn ? ['--ice-server', `stun:${TURN_TOO}:3478`, '--ice-server', `turn:${TURN}:3478?transport=udp,${username},${credential}`] : [];
+  const viewer = start(space, RECEIVER, ['--whep', `http://${host}:${PAGE}/whep`, '--password', PASSWORD, '--bind', `${own}:0`,
+    '--bind-tcp', `${own}:0`, '--seconds', String(seconds), '--until-connected', ...servers]);
+  await viewer.ended;
+  try {
+    const seen = JSON.parse(viewer.out.trim().split('\n').at(-1));
+    return seen.frames > 0 ? seen : { ...seen, log: viewer.log };
+  } catch {
+    return { frames: 0, path: null, log: viewer.log };
+  }
+}
+
+/** direct, tcp, relay, or - when there was no picture. */
+function kindOf({ frames, path }) {
+  if (!frames) return '-';
+  if (!path) return '?';
+  if (path.includes('relay')) return 'relay';
+  return path.includes(' tcp') ? 'tcp' : 'direct';
+}
+
+/** A page of rtcam's own, but with our few lines instead of its program: WHEP with the servers of its Link headers. */
+async function inChromium(browser, host) {
+  const context = await browser.newContext({ extraHTTPHeaders: { Authorization: `Bearer ${PASSWORD}` } });
+  const page = await context.newPage();
+  try {
+    await page.route('**/*.js', (route) => route.abort());
+    await page.goto(`http://${host}:${PAGE}/`);
+    return await page.evaluate(watchByWhep);
+  } catch (error) {
+    return { frames: 0, path: null, log: String(error) };
+  } finally {
+    await context.close();
+  }
+}
+
+async function watchByWhep() {
+  const connection = new RTCPeerConnection();
+  connection.addTransceiver('video', { direction: 'recvonly' });
+  const offer = await connection.createOffer();
+  const reply = await fetch('/whep', { method: 'POST', body: offer.sdp, headers: { 'content-type': 'application/sdp' } });
+  if (reply.status !== 201) return { frames: 0, path: null, log: `${reply.status} ${await reply.text()}` };
+  const links = [...(reply.headers.get('link') ?? '').matchAll(/<([^>]+)>; rel="ice-server"(?:; username="([^"]*)"; credential="([^"]*)")?/g)];
+  const iceServers = links.map(([, urls, username, credential]) => (username ? { urls, username, credential } : { urls }));
+  connection.setConfiguration({ iceServers });
+  const resource = reply.headers.get('location');
+  const patch = (line) => fetch(resource, { method: 'PATCH', body: `a=${line}\r\n`, headers: { 'content-type': 'application/trickle-ice-sdpfrag' } });
+  const lines = [];
+  connection.onicecandidate = ({ candidate }) => {
+    if (candidate?.candidate) {
+      lines.push(candidate.candidate);
+      patch(candidate.candidate);
+    }
+  };
+  const video = document.createElement('video');
+  video.muted = true;
+  connection.ontrack = ({ track }) => {
+    video.srcObject = new MediaStream([track]);
+    video.play();
+  };
+  await connection.setLocalDescription(offer);
+  await connection.setRemoteDescription({ type: 'answer', sdp: await reply.text() });
+  let seen = { frames: 0, path: null };
+  for (let i = 0; i < 120 && !(seen.frames && seen.path); i++) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const stats = await connection.getStats();
+    for (const entry of stats.values()) {
+      if (entry.type === 'inbound-rtp') seen.frames = entry.framesDecoded ?? 0;
+      if (entry.type === 'transport' && entry.selectedCandidatePairId) {
+        const pair = stats.get(entry.selectedCandidatePairId);
+        const [local, remote] = [stats.get(pair.localCandidateId), stats.get(pair.remoteCandidateId)];
+        seen.path = `${local.candidateType}${local.relayProtocol ? `(${local.relayProtocol})` : ''}/${remote.candidateType} ${local.protocol}`;
+      }
+    }
+  }
+  connection.close();
+  fetch(resource, { method: 'DELETE' });
+  return { ...seen, servers: iceServers.length, log: lines.join('\n') };
+}
+
+/** coturn 4.6 now and then ends a TURN session over TCP in its first second (in its log: closed, reason: general); a page
+ * tries again then, and so do we, once. */
+async function again(browser, host) {
+  const cell = await inChromium(browser, host);
+  return { ...cell, path: cell.path && `${cell.path} (2nd try)` };
+}
+
+/** A Chromium whose every process is in the namespace. */
+async function chromiumIn(space) {
+  const file = `/run/chromium-${space}`;
+  fs.writeFileSync(file, `#!/bin/sh\nexec ip netns exec ${space} ${process.env.CHROMIUM ?? '/usr/bin/chromium'} "$@"\n`, { mode: 0o755 });
+  const before = process.env.CHROMIUM;
+  process.env.CHROMIUM = file;
+  try {
+    return await launchChromium(['--disable-features=WebRtcHideLocalIpsWithMdns']);
+  } finally {
+    if (before === undefined) delete process.env.CHROMIUM;
+    else process.env.CHROMIUM = before;
+  }
+}
+
+const pad = (words) => words.map((word, at) => String(word).padEnd(at === 0 ? 10 : 22)).join(' ').trimEnd();
+
+test('every pair of boxes that can connect does, and by the path it should', { timeout: 300_000 }, async () => {
+  const { boards, viewers } = build([PAGE, ICE_TCP]);
+  const turn = startTurn();
+  const running = [turn];
+  try {
+    for (const board of Object.values(boards)) {
+      // the port is forwarded everywhere; only where nothing else helps do we say so
+      const extra = board.kind === 'blocked' ? `"${board.wan}"` : '';
+      board.rtcam = await startRtcam(board.machine, config({ name: board.door, extra }));
+      running.push(board.rtcam);
+    }
+    const browsers = {};
+    for (const kind of ['port', 'symmetric', 'blocked']) browsers[kind] = await chromiumIn(viewers[kind].machine);
+    const [seen, nats] = [{}, {}];
+    for (const board of Object.values(boards)) {
+      const wanted = WANTED[board.kind].trim().split(/\s+/);
+      const cells = KINDS.map((kind, at) => (kind === 'blocked' || wanted[at] === 'relay'
+        ? inChromium(browsers[kind], board.door).then((cell) => (cell.frames ? cell : again(browsers[kind], board.door)))
+        : headless(viewers[kind].machine, viewers[kind].host, board.door)));
+      seen[board.kind] = await Promise.all(cells);
+      nats[board.kind] = (await statusOf(board.machine, board.host)).network.nat;
+    }
+    await Promise.all(Object.values(browsers).map((browser) => browser.close()));
+    console.log(pad(['board', ...KINDS.map((kind) => `viewer ${kind}`)]));
+    for (const board of KINDS) console.log(pad([board, ...seen[board].map((cell) => cell.path ?? '-')]));
+    for (const board of KINDS) {
+      const wanted = WANTED[board].trim().split(/\s+/);
+      // where two ways are good, the faster handshake wins
+      const isWanted = (cell, at) => wanted[at].split('/').includes(kindOf(cell));
+      const logs = seen[board].map((cell, at) => (isWanted(cell, at) ? '' : `${board} x ${KINDS[at]}: ${cell.log}`)).filter(Boolean);
+      assert.ok(seen[board].every(isWanted), `in front of the board: ${board}: ${seen[board].map(kindOf)} instead of ${wanted}\n${logs.join('\n')}\n${boards[board].rtcam.log}\n${process.env.NAT_DEBUG ? turn.out : ''}`);
+    }
+    assert.deepEqual(nats, NAT, 'what rtcam thinks of the box in front of it');
+    assert.ok(KINDS.every((board) => seen[board].at(-1).servers === 3), 'the Link headers name all servers');
+  } finally {
+    await stop(...running);
+  }
+});
+
+test('where nothing connects, the log says what was tried and what to do', { timeout: 60_000 }, async () => {
+  // the namespaces of the first test are still there
+  const rtcam = await startRtcam('b-symmetric', config({ name: '203.0.113.24', servers: false }));
+  try {
+    const seen = await headless('v-symmetric', '10.2.4.2', '203.0.113.24', { turn: false, seconds: 12 });
+    assert.equal(kindOf(seen), '-', seen.path);
+    assert.match(rtcam.log, /no path: tried from here: host tcp 4, host udp 4; from there: .*; nothing of the viewer's arrived; open UDP port 8189/);
+  } finally {
+    await stop(rtcam);
+  }
+});
+
+test('IPv6 alone is enough', { timeout: 60_000 }, async () => {
+  buildIpv6();
+  const rtcam = await startRtcam('six-board', config({ name: '[2001:db8::1]', servers: false }).replace('0.0.0.0', '[::]'));
+  try {
+    const seen = await headless('six-viewer', '2001:db8::2', '[2001:db8::1]', { turn: false, bracket: true });
+    assert.equal(kindOf(seen), 'direct', seen.log);
+  } finally {
+    await stop(rtcam);
+  }
+});
