@@ -4,6 +4,7 @@
 //! is the door that signalling speaks through.
 
 mod answer;
+mod complaint;
 mod demux;
 mod entry;
 mod feedback;

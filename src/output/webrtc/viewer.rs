@@ -11,7 +11,7 @@ use crate::output::webrtc::packetize::PacketizedUnit;
 use crate::output::webrtc::path::Path;
 use crate::output::webrtc::tried::Attempt;
 use crate::output::webrtc::udp_sys::Outgoing;
-use crate::output::webrtc::{demux, sync_channel};
+use crate::output::webrtc::{complaint, demux, sync_channel};
 use crate::output::{CloseReason, OfferError, SelectedPath, ViewerEvent, ViewerId, ViewerStats};
 use crate::units::Micros;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -196,7 +196,7 @@ impl Viewer {
         let datagram = TaggedBytesMut { now: now.instant, transport, message: BytesMut::from(bytes) };
         // An error is a datagram the core did not like: the next one may be fine, and ICE times out if none is.
         if let Err(error) = self.connection.handle_read(datagram) {
-            tracing::debug!(viewer = self.id.0, %error, "datagram refused");
+            tracing::debug!(viewer = self.id.0, error = complaint::of_core(&error), "datagram refused");
         }
     }
 
@@ -205,7 +205,7 @@ impl Viewer {
         let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
         if let Err(error) = self.connection.add_remote_candidate(candidate) {
             // mDNS names (".local") end here: their addresses come to us as peer reflexive
-            tracing::debug!(viewer = self.id.0, %error, "candidate ignored");
+            tracing::debug!(viewer = self.id.0, error = complaint::of_core(&error), "candidate ignored");
         }
     }
 
