@@ -4,7 +4,7 @@
 # Every file is written beside its place and then renamed into it: a power cut leaves the old one or the new one. The config
 # is never touched: a missing one is made from rtcam.example.toml. Nothing is changed before everything has been checked.
 #   --root DIR    into the tree of an image: nothing is started, no user is made, no architecture is asked of this machine
-#   --uninstall   takes everything away but the config; with --purge the config too
+#   --uninstall   takes everything away but config and links; with --purge those too
 #   --no-start    installs only
 # env: RTCAM_ARCH (as `uname -m`; for tests and images)
 set -eu
@@ -30,6 +30,7 @@ done
 
 BIN=$ROOT/usr/local/bin/rtcam
 ETC=$ROOT/etc/rtcam
+STATE=$ROOT/var/lib/rtcam
 DOC=$ROOT/usr/local/share/doc/rtcam
 UNIT=$ROOT/etc/systemd/system/rtcam.service
 SYSUSERS=$ROOT/usr/lib/sysusers.d/rtcam.conf
@@ -65,8 +66,8 @@ machine_archs() {
   case ${RTCAM_ARCH:-$(uname -m)} in
     armv7*|armv8l) echo armv7;;
     aarch64|arm64)
-      if [ -n "${RTCAM_ARCH:-}" ] || ls /lib/ld-linux-aarch64.so.1 /lib64/ld-linux-aarch64.so.1 > /dev/null 2>&1; then echo aarch64; fi
-      if ls /lib/ld-linux-armhf.so.3 > /dev/null 2>&1; then echo armv7; fi;;
+      if [ -n "${RTCAM_ARCH:-}" ] || [ -e /lib/ld-linux-aarch64.so.1 ] || [ -e /lib64/ld-linux-aarch64.so.1 ]; then echo aarch64; fi
+      if [ -e /lib/ld-linux-armhf.so.3 ]; then echo armv7; fi;;
     x86_64|amd64) echo x86_64;;
     *) echo "none";;
   esac
@@ -78,6 +79,7 @@ check_program() {
   [ "$ours" != unknown ] || refuse "$FROM/rtcam is no Linux program: the download is damaged, get it again"
   if [ "$ours" != unread ] && { live || [ -n "${RTCAM_ARCH:-}" ]; }; then
     theirs=$(machine_archs)
+    [ -n "$theirs" ] || refuse "this machine ($(uname -m)) has no glibc, which rtcam needs"
     case " $(echo "$theirs" | tr '\n' ' ') " in
       *" $ours "*) ;;
       *) refuse "this rtcam is for $ours, and this machine is ${RTCAM_ARCH:-$(uname -m)}: get the tarball for $(echo "$theirs" | head -n 1)";;
@@ -101,7 +103,7 @@ NEWLINE='
 put() {
   if [ -f "$3" ] && cmp -s "$2" "$3"; then chmod "$1" "$3"; return 0; fi
   PLAN=$PLAN$3$NEWLINE
-  if mkdir -p "$(dirname "$3")" && cp "$2" "$3.new.$$" && chmod "$1" "$3.new.$$"; then return 0; fi
+  if { [ -d "${3%/*}" ] || mkdir -p "${3%/*}"; } && cp "$2" "$3.new.$$" && chmod "$1" "$3.new.$$"; then return 0; fi
   forget
   refuse "cannot write $3: is the disk full or read-only?"
 }
@@ -176,7 +178,7 @@ uninstall() {
   rm -f "$UNIT" "$SYSUSERS" "$TMPFILES" "$RULES" "$SYSV" "$BIN" "$ETC/rtcam.example.toml"
   rm -rf "$DOC"
   if live && have systemctl; then systemctl daemon-reload 2>/dev/null || true; fi
-  if [ "$PURGE" = yes ]; then rm -rf "$ETC"; say "uninstalled, config and all"
+  if [ "$PURGE" = yes ]; then rm -rf "$ETC" "$STATE"; say "uninstalled, config, links and all"
   elif [ -e "$ETC/rtcam.toml" ]; then say "uninstalled; $ETC/rtcam.toml stays (--purge takes it away as well)"
   else say "uninstalled"; fi
 }

@@ -19,7 +19,7 @@ part_rust() {
   RTCAM_FOOTAGE=$W/footage RTCAM_REQUIRE_FOOTAGE=1 cargo test --locked
 }
 part_browser() {
-  cargo build --locked
+  cargo build --locked --bins --example mpp_stub
   npm ci --prefix tests/browser --no-audit --no-fund --prefer-offline
   # one file after the other: the tests measure frame rates, and there may be two cores
   RTCAM_BIN=${CARGO_TARGET_DIR:-$ROOT/target}/debug/rtcam node --test --test-reporter=spec --test-concurrency=1 tests/browser/unit/*.test.mjs tests/browser/*.test.mjs

@@ -4,7 +4,7 @@
 //! parts. Order of stop: HTTP says goodbye, then each part's closer, all within 3 s; a second signal ends it at once.
 
 use crate::clock::{Clock, sleep, within};
-use crate::config::{CameraConfig, Config, SourceChoice};
+use crate::config::{AuthMode, CameraConfig, Config, SourceChoice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, HttpState};
 use crate::notify::{Beats, Notify};
@@ -41,6 +41,8 @@ const CAMERA_OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// The running daemon, as `run_service` needs it.
 pub struct Parts {
     pub stream: Arc<dyn Stream>,
+    /// Of the certificate; None: no TLS.
+    pub fingerprint: Option<String>,
     /// Serves HTTP until told to stop; ends earlier only if it cannot go on.
     pub serve: Pin<Box<dyn Future<Output = ()>>>,
     /// Tells `serve` to stop.
@@ -59,8 +61,9 @@ pub struct Closer {
 }
 
 /// The daemon, until a signal or a failure ends it.
-pub fn run(config: Config) -> Result<()> {
+pub fn run(mut config: Config) -> Result<()> {
     heap_sys::return_big_blocks();
+    config.state_dir = http::state_place(&config.state_dir).unwrap_or_default();
     let runtime = new_runtime()?;
     let outcome = runtime.block_on(async {
         let clock = Clock::system();
@@ -69,7 +72,8 @@ pub fn run(config: Config) -> Result<()> {
         let stop = watch_signals()?;
         info!("board: {}", config.profile);
         let parts = start_parts(&config, &clock, listener)?;
-        say_where(address);
+        warn_if_open(&config);
+        say_where(address, parts.fingerprint.as_deref());
         let source = config.camera.source;
         let stream = parts.stream.clone();
         tokio::spawn(async move { say_what_is_shown(source, stream).await });
@@ -126,7 +130,8 @@ fn start_parts(config: &Config, clock: &Clock, listener: TcpListener) -> Result<
             }),
         },
     ];
-    Ok(Parts { stream, serve: Box::pin(http::serve(listener, state, stopped)), stop_serving, closers })
+    let fingerprint = state.fingerprint();
+    Ok(Parts { stream, fingerprint, serve: Box::pin(http::serve(listener, state, stopped)), stop_serving, closers })
 }
 
 /// From here on the service manager hears that we serve, and later whether we still do.
@@ -150,14 +155,14 @@ fn start_notify(stream: &Arc<Pipeline>, door: &Arc<WebRtc>, clock: &Clock) -> Re
 }
 
 fn start_pipeline(config: &Config, clock: &Clock) -> Result<Pipeline> {
-    let mut compositor = Compositor::open(&config.overlays)?;
+    let compositor = Compositor::open(&config.overlays)?;
     // decided once: a camera that is unplugged later is waited for, not replaced by the pattern
     let camera = CameraConfig { source: capture::resolve(&config.camera), ..config.camera.clone() };
     let (encoders, source_clock) = (encode::Opener::new(config.encoder.clone()), clock.clone());
     let parts = pipeline::Parts {
         open_source: Arc::new(move || capture::open(&camera, &source_clock)),
         open_encoder: Arc::new(move |format, rate, without| encoders.open(format, rate, without)),
-        overlay: Box::new(move |frame, moment| compositor.apply(frame, moment)),
+        overlay: Box::new(compositor),
     };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Pipeline::start(pipeline::Settings::new(config, host), parts, clock.clone())
@@ -165,7 +170,7 @@ fn start_pipeline(config: &Config, clock: &Clock) -> Result<Pipeline> {
 
 /// Serves until `stop` or a failure, then closes the parts in order. Ok means: stopped because asked to.
 pub async fn run_service(parts: Parts, stop: oneshot::Receiver<&'static str>, clock: &Clock) -> Result<()> {
-    let Parts { mut serve, stop_serving, closers, stream: _ } = parts;
+    let Parts { mut serve, stop_serving, closers, stream: _, fingerprint: _ } = parts;
     let asked = tokio::select! {
         () = &mut serve => Err(internal("HTTP ended by itself")),
         name = stop => Ok(name.unwrap_or("the signal watcher ended")),
@@ -235,14 +240,27 @@ async fn next_signal(signals: &mut [(&'static str, SignalKind, Signal); 2]) -> (
     }
 }
 
-fn say_where(address: SocketAddr) {
+/// Whoever wrote it into the config once may have forgotten it.
+fn warn_if_open(config: &Config) {
+    let listen = config.http.listen;
+    if config.auth.mode == AuthMode::Open && !listen.ip().to_canonical().is_loopback() {
+        let role = config.auth.open_role.word();
+        warn!("auth.mode = \"open\": whoever reaches {listen} gets in as {role}, without a password");
+    }
+}
+
+fn say_where(address: SocketAddr, fingerprint: Option<&str>) {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
         warn!("list the network interfaces: {error}; showing no addresses");
         Vec::new()
     });
     let ours: Vec<IpAddr> = interfaces.iter().map(|interface| interface.ip()).collect();
-    for url in urls(address, &ours) {
+    let scheme = if fingerprint.is_some() { "https" } else { "http" };
+    for url in urls(scheme, address, &ours) {
         say(&format!("open {url} in a browser"));
+    }
+    if let Some(fingerprint) = fingerprint {
+        say(&format!("the certificate's SHA-256 is {fingerprint}"));
     }
 }
 
@@ -252,8 +270,8 @@ fn say(line: &str) {
 }
 
 /// Where a browser reaches us, the likeliest first.
-fn urls(listen: SocketAddr, ours: &[IpAddr]) -> Vec<String> {
-    let url = |ip: IpAddr| format!("http://{}/", SocketAddr::new(ip, listen.port()));
+fn urls(scheme: &str, listen: SocketAddr, ours: &[IpAddr]) -> Vec<String> {
+    let url = |ip: IpAddr| format!("{scheme}://{}/", SocketAddr::new(ip, listen.port()));
     if !listen.ip().is_unspecified() {
         return vec![url(listen.ip())];
     }
@@ -327,6 +345,7 @@ mod tests {
         };
         Parts {
             stream: Arc::new(NoStream),
+            fingerprint: None,
             serve: serve(stopped),
             stop_serving,
             closers: vec![closer("webrtc"), closer("pipeline")],
@@ -384,7 +403,7 @@ mod tests {
         let ours: Vec<IpAddr> = ["127.0.0.1", "::1", "fe80::2", "192.168.1.7", "2001:db8::7"]
             .map(|ip| ip.parse().expect("an address"))
             .into();
-        let urls = |listen: &str| urls(listen.parse().expect("an address"), &ours);
+        let urls = |listen: &str| urls("http", listen.parse().expect("an address"), &ours);
         assert_eq!(urls("127.0.0.1:8080"), ["http://127.0.0.1:8080/"]);
         assert_eq!(urls("0.0.0.0:8080"), ["http://192.168.1.7:8080/", "http://127.0.0.1:8080/"]);
         assert_eq!(

@@ -15,6 +15,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallMicros(pub u64);
 
+impl WallMicros {
+    /// 2026-01-01, when this program was written.
+    pub const WRITTEN: WallMicros = WallMicros(1_767_225_600_000_000);
+
+    /// Not before this program was written: boards without a battery start in 1970 until they hear of NTP.
+    pub fn is_plausible(self) -> bool {
+        self >= WallMicros::WRITTEN
+    }
+}
+
 /// A source of time. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock(Kind);

@@ -7,7 +7,13 @@ use std::process::{Command, Output, Stdio};
 fn rtcam(arguments: &[&str], input: &str) -> Output {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtcam"));
-    command.args(arguments).current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .current_dir(&folder)
+        .env("STATE_DIRECTORY", folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program is built");
     // it may have ended without reading
     let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
@@ -37,6 +43,7 @@ fn bad_usage_and_bad_config_exit_with_2_and_say_why_on_stderr() {
         (vec!["run", "--set", "camera.fps=0"], "--set camera.fps=0: must be 1..=240"),
         (vec!["run", "--set", "encoder.backend=x264"], KNOWN_ENCODERS),
         (vec!["check", "--set", "encoder.backend=x264"], KNOWN_ENCODERS),
+        (vec!["run", "--set", "board=rv1162"], "did you mean \"rv1126\"?"),
         (vec!["--config", "none.toml"], "none.toml: cannot read the config"),
         (vec!["--set", "http.listen=0.0.0.0:8080"], "rtcam password"),
     ] {
@@ -55,6 +62,46 @@ fn a_password_from_a_pipe_becomes_one_line_for_the_config() {
     assert!(line.starts_with("password_hash = \"$argon2id$") && line.lines().count() == 1, "{line}");
     let short = rtcam(&["password"], "horse\n");
     assert_eq!((short.status.code(), text(&short.stdout)), (Some(2), String::new()));
+}
+
+#[test]
+fn a_user_from_a_pipe_becomes_lines_for_the_config() {
+    let done = rtcam(&["access", "add", "Anna \"A\"", "--role", "operator"], "correct horse\n");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let lines = text(&done.stdout);
+    let config = rtcam::config::parse("rtcam.toml", &lines, &[]).expect("a good config");
+    assert_eq!((config.auth.users.len(), config.auth.users[0].name.as_str()), (1, "Anna \"A\""));
+    for wrong in [vec!["access", "add", "a:b"], vec!["access", "add", "anna", "--role", "king"]] {
+        let done = rtcam(&wrong, "correct horse\n");
+        assert_eq!((done.status.code(), text(&done.stdout)), (Some(2), String::new()), "{wrong:?}");
+    }
+}
+
+#[test]
+fn links_are_made_listed_and_revoked() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let state = format!("state_dir={}", folder.path().join("state").display());
+    let access = |arguments: &[&str]| {
+        let done = rtcam(
+            &[&["access"], arguments, &["--set", &state, "--set", "http.names=[\"cam.example:80\"]"]].concat(),
+            "",
+        );
+        (done.status.code(), text(&done.stdout), text(&done.stderr))
+    };
+    let (code, said, _) = access(&["link", "--role", "operator", "--for", "2h", "--name", "Front desk"]);
+    assert!(code == Some(0) && said.starts_with("http://cam.example:80/?link=rtl1."), "{said}");
+    let id = said.lines().nth(1).and_then(|line| line.strip_prefix("link ")?.split(':').next()).expect("its id");
+    let (_, listed, _) = access(&["links"]);
+    assert!(listed.starts_with(id) && listed.contains("operator") && listed.contains("Front desk"), "{listed}");
+    assert!(!listed.contains("rtl1."), "{listed}");
+    assert_eq!(access(&["revoke", id]).0, Some(0));
+    assert_eq!(access(&["links"]).1, "");
+    let (code, _, why) = access(&["revoke", id]);
+    assert!(code == Some(1) && why.contains("no such link"), "{why}");
+    for wrong in [&["link", "--for", "2"][..], &["link", "--for", "1s"], &["link"]] {
+        let (code, said, _) = access(wrong);
+        assert!(code != Some(0) && said.is_empty(), "{wrong:?}: {said}");
+    }
 }
 
 #[test]

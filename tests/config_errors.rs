@@ -36,7 +36,7 @@ fn unknown_names_are_refused_with_the_nearest_valid_one() {
         ("[[overlays]]", "rtcam.toml:1: unknown section [overlays]; did you mean [[overlay]]?"),
         (
             "[recording]",
-            "rtcam.toml:1: unknown section [recording]; the sections are camera, encoder, http, auth, webrtc, log, overlay",
+            "rtcam.toml:1: unknown section [recording]; the sections are camera, encoder, http, auth, webrtc, room, log, overlay, camera.preset, auth.user, webrtc.ice_server",
         ),
         ("fps = 30", r#"rtcam.toml:1: unknown key "fps" outside a section; it belongs under [camera]"#),
         ("[[overlay]]\nopacty = 1", r#"rtcam.toml:2: [[overlay]] unknown key "opacty"; did you mean "opacity"?"#),
@@ -109,7 +109,7 @@ fn settings_that_do_not_fit_together_are_refused_with_the_way_out() {
         (
             "[http]\nlisten = \"0.0.0.0:80\"",
             "rtcam.toml:2: http.listen = \"0.0.0.0:80\": without a password anybody on the network could watch; run \
-             `rtcam password` and put the line it prints under [auth], or listen on 127.0.0.1",
+             `rtcam password` and put the line it prints under [auth], or listen on 127.0.0.1 (if everybody may watch: auth.mode = \"open\")",
         ),
         (
             "[camera]\nsource = \"file\"",
@@ -163,7 +163,7 @@ fn a_mistake_in_an_argument_is_named_with_the_argument() {
         (
             "http.listen=0.0.0.0:80",
             "--set http.listen=0.0.0.0:80: without a password anybody on the network could watch; run `rtcam password` \
-             and put the line it prints under [auth], or listen on 127.0.0.1",
+             and put the line it prints under [auth], or listen on 127.0.0.1 (if everybody may watch: auth.mode = \"open\")",
         ),
     ] {
         assert_eq!(set_error(argument), expected, "for: {argument}");
@@ -285,7 +285,10 @@ fn ice_servers_are_checked_as_a_whole_and_their_secrets_never_shown() {
             "rtcam.toml:2: [[webrtc.ice_server]] unknown key \"url\"; did you mean \"urls\"?\n\
              webrtc.ice_server.0.urls: needs at least one URL such as \"stun:stun.example.org\"",
         ),
-        ("[webrtc.ice_server]\nurls = []", "rtcam.toml:1: ice_server must be a list: write [[webrtc.ice_server]]"),
+        (
+            "[webrtc.ice_server]\nurls = []",
+            "rtcam.toml:1: webrtc.ice_server must be a list: write [[webrtc.ice_server]]",
+        ),
         (
             "[webrtc]\nextra_addresses = [\"example.org\"]",
             r#"rtcam.toml:2: webrtc.extra_addresses = ["example.org"]: "example.org": must be at most 8 addresses as "203.0.113.7" or "203.0.113.7/10.0.0.5""#,
@@ -307,4 +310,75 @@ fn ice_servers_are_checked_as_a_whole_and_their_secrets_never_shown() {
     let set = r#"webrtc.ice_server=[{urls=["stun:a"]}, {urls=["turn:b"], secret="s", ttl_s=60}]"#;
     let servers = parse("", "", &[set.to_owned()]).expect("all good").webrtc.ice_servers;
     assert_eq!((servers.len(), servers[1].ttl_s, servers[1].secret.reveal()), (2, 60, "s"));
+}
+
+fn user(name: &str, more: &str) -> String {
+    format!("[[auth.user]]\nname = \"{name}\"\n{more}\n")
+}
+
+#[test]
+fn users_are_whole_and_have_names_of_their_own() {
+    let hash = format!("password_hash = \"{HASH}\"");
+    let good =
+        format!("[http]\nlisten = \"0.0.0.0:80\"\n{}role = \"host\"\n{}", user("anna", &hash), user("ben", &hash));
+    let config = parse("rtcam.toml", &good, &[]).expect("users open the network too");
+    assert_eq!(config.auth.users.len(), 2);
+    check_rows(&[
+        (
+            &format!("{}{}", user("anna", &hash), user("anna", &hash)),
+            "rtcam.toml:5: auth.user.name = \"anna\": two users have this name",
+        ),
+        (
+            &user("anna", ""),
+            "auth.user.0.password_hash: user \"anna\" needs a password; `rtcam access add` prints the lines",
+        ),
+        (&format!("[[auth.user]]\n{hash}"), "auth.user.0.name: every user needs a name"),
+        (
+            &user("a:b", &hash),
+            "rtcam.toml:2: auth.user.name = \"a:b\": must be 1 to 32 characters without a colon, control characters or blanks at its ends",
+        ),
+        (
+            &user("anna", "password_hash = \"hunter22\""),
+            "rtcam.toml:3: auth.user.password_hash: must be the line that `rtcam access add` prints (an Argon2 hash), not the password itself",
+        ),
+        (
+            &user("anna", &format!("{hash}\nrole = \"king\"")),
+            "rtcam.toml:4: auth.user.role = \"king\": must be one of \"viewer\", \"operator\", \"host\"",
+        ),
+        (
+            &user("anna", &format!("{hash}\nroel = \"host\"")),
+            "rtcam.toml:4: [[auth.user]] unknown key \"roel\"; did you mean \"role\"?",
+        ),
+        ("[auth]\nuser = 3", "rtcam.toml:2: auth.user must be a list: write [[auth.user]]"),
+    ]);
+}
+
+#[test]
+fn users_as_an_argument_show_no_hash_in_a_mistake() {
+    let shown = set_error("auth.user=[{name=\"\", role=\"king\", password_hash=\"hash-canary\"}]");
+    assert!(shown.contains("--set auth.user.name: must be") && !shown.contains("canary"), "{shown}");
+    let one = format!("auth.user=[{{name=\"anna\", password_hash=\"{HASH}\"}}]");
+    let config = parse("", "", &[one]).expect("a good argument");
+    assert_eq!(config.auth.users[0].name, "anna");
+}
+
+#[test]
+fn open_access_must_be_written_out_and_tls_needs_its_files() {
+    let network = "[http]\nlisten = \"0.0.0.0:80\"\n";
+    assert!(parse("rtcam.toml", &format!("{network}[auth]\nmode = \"open\""), &[]).is_ok());
+    check_rows(&[
+        (
+            "[http]\ntls = \"files\"\ntls_key = \"Cargo.toml\"",
+            "http.tls_certificate: is needed with http.tls = \"files\": the path of a PEM file",
+        ),
+        (
+            "[http]\ntls_key = \"Cargo.toml\"",
+            "rtcam.toml:2: http.tls_key = \"Cargo.toml\": is used with http.tls = \"files\" only; set that as well",
+        ),
+    ]);
+    let missing = file_error("[http]\ntls = \"files\"\ntls_key = \"Cargo.toml\"\ntls_certificate = \"none.pem\"");
+    assert!(
+        missing.starts_with("rtcam.toml:4: http.tls_certificate = \"none.pem\": cannot use this file"),
+        "{missing}"
+    );
 }

@@ -29,7 +29,11 @@ impl Service {
         settings.iter().for_each(|setting| {
             command.args(["--set", setting]);
         });
-        command.current_dir(folder.path()).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000");
+        command
+            .current_dir(folder.path())
+            .env("STATE_DIRECTORY", folder.path())
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "2000000");
         let daemon = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program is built");
         Service { daemon, socket, lines: VecDeque::new(), _folder: folder }
     }

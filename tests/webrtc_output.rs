@@ -7,11 +7,12 @@ use openh264::OpenH264API;
 use openh264::encoder::{BitRate, Encoder, EncoderConfig, FrameRate, FrameType, RateControlMode};
 use openh264::formats::YUVSlices;
 use receiver::nat_box::{NatBox, without_candidates};
-use receiver::{Options, Receiver};
+use receiver::{Options, Receiver, SrtpProtectionProfile};
 use rtcam::clock::Clock;
 use rtcam::config::WebRtcConfig;
 use rtcam::media::h264::declare_constrained_baseline;
 use rtcam::media::packet::AccessUnit;
+use rtcam::media::srtp::SrtpProfile;
 use rtcam::output::webrtc::WebRtc;
 use rtcam::output::{CloseReason, Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId};
 use rtcam::stream::hub::{Bound, Hub};
@@ -195,8 +196,15 @@ async fn refused(door: &WebRtc, sdp: String) -> OfferError {
     door.offer(Offer { sdp, events }).await.expect("an answer comes").expect_err("the offer is refused")
 }
 
+/// The next one about the connection; the data channel opens when it likes.
 async fn event(events: &mut mpsc::Receiver<ViewerEvent>) -> ViewerEvent {
-    tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("an event in time").expect("an event")
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), events.recv());
+        match next.await.expect("an event in time").expect("an event") {
+            ViewerEvent::Channel(_) => {}
+            event => return event,
+        }
+    }
 }
 
 async fn gone(door: &WebRtc, bars: &Bars) {
@@ -242,6 +250,34 @@ async fn a_viewer_gets_pictures_that_decode_starting_with_a_key_picture() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(bars.shared.encoded.load(Ordering::Relaxed) <= encoded + 1, "nothing is encoded while nobody watches");
     door.stop(&Clock::system(), Duration::from_secs(2));
+}
+
+/// What is agreed on with a viewer of that order, where ours is `order`; pictures must come.
+async fn agreed(order: &[SrtpProfile], theirs: &[SrtpProtectionProfile]) -> String {
+    let bars = Bars::start();
+    let config = WebRtcConfig { udp_port: 0, srtp: order.to_vec(), ..WebRtcConfig::default() };
+    let bind = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let door = WebRtc::start(&config, bind, bars.clone(), Clock::system()).expect("starts");
+    let (mut receiver, _, _events) = join(&door, Options { srtp: theirs.to_vec(), ..Options::default() }).await;
+    receiver.picture("the first").await;
+    receiver.picture("the second").await;
+    let name = receiver.srtp().await;
+    receiver.close().await;
+    door.stop(&Clock::system(), Duration::from_secs(2));
+    name
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packets_are_encrypted_as_the_board_wants_it_as_far_as_the_browser_can() {
+    use SrtpProtectionProfile::{Srtp_Aead_Aes_256_Gcm, Srtp_Aes128_Cm_Hmac_Sha1_80};
+    let (cm, gcm) = (SrtpProfile::Cm, SrtpProfile::Gcm);
+    let only_cm = agreed(&[cm, gcm], &[]).await;
+    assert!(only_cm.contains("CM_HMAC_SHA1_80"), "a viewer that would rather have GCM: {only_cm}");
+    let best = agreed(&[gcm, cm], &[]).await;
+    assert!(best.contains("AEAD_AES_128_GCM"), "{best}");
+    let theirs = [Srtp_Aead_Aes_256_Gcm, Srtp_Aes128_Cm_Hmac_Sha1_80];
+    let common = agreed(&[gcm, cm], &theirs).await;
+    assert!(common.contains("CM_HMAC_SHA1_80"), "what both have: {common}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -476,7 +512,8 @@ async fn an_ice_restart_keeps_the_viewer_and_gives_it_new_credentials() {
     }
     assert_eq!(door.viewers()[0].connected_at, before, "one viewer all along");
     assert_eq!(event(&mut events).await, ViewerEvent::Connected);
-    assert!(events.try_recv().is_err(), "nothing else was told");
+    let rest: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert!(rest.iter().all(|event| *event == ViewerEvent::Channel(true)), "nothing else was told: {rest:?}");
     let nobody = door.restart(ViewerId(99), receiver.sdp.clone()).await;
     assert!(nobody.is_err(), "the question is dropped");
     assert!(matches!(door.restart(viewer, "hello".into()).await, Ok(Err(OfferError::BadOffer(_)))));

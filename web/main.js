@@ -1,10 +1,14 @@
-// The viewer page: puts session, picture, bar and panel together and writes every state in words.
+// The viewer page: puts session, picture, bar and panels together and writes every state in words.
 
+import { Dock } from './dock.js';
 import { LatencyMeter } from './latency.js';
+import { Memory } from './memory.js';
+import { explainNoPath } from './no_path.js';
 import { Panel } from './panel.js';
 import { Session } from './session.js';
 import { SignallingSocket, loginIsOver, signallingUrl } from './signalling.js';
 import { digest } from './stats.js';
+import { wearTheme } from './theme.js';
 import { Viewer, missingAbility } from './viewer.js';
 import { chooseLanguage, say } from './words.js';
 
@@ -12,26 +16,36 @@ const LATENCY_EVERY_MS = 500;
 const COUNTDOWN_EVERY_MS = 250;
 const IDLE_AFTER_MS = 3500;
 
-const language = chooseLanguage(new URLSearchParams(location.search).get('lang'), navigator.languages);
+const memory = new Memory();
+wearTheme(memory.theme);
+const language = chooseLanguage(new URLSearchParams(location.search).get('lang'), [memory.language, ...navigator.languages]);
 const words = (key, values) => say(language, key, values);
 const $ = (id) => document.getElementById(id);
 const [stage, video] = [$('stage'), $('video')];
 
 let idleTimer;
+let roomPage = null;
+/** What the board said before the room's part of the page was there. */
+const early = [];
 const meter = new LatencyMeter();
 const time = { now: () => performance.now(), setTimeout: setTimeout.bind(globalThis), clearTimeout: clearTimeout.bind(globalThis) };
 const session = new Session({
   make: {
     socket: (on) => new SignallingSocket(signallingUrl(location), on),
-    viewer: (on) => new Viewer(video, $('still'), meter, on),
+    viewer: (on, iceServers) => new Viewer(video, $('still'), meter, on, iceServers),
   },
   changed: show,
+  heard: (message) => (roomPage ? roomPage.hear(message) : early.push(message)),
+  reach: () => roomPage?.show(),
   shutOut: async () => (await loginIsOver(location.href)) && location.reload(),
+  memory,
   language,
   time,
 });
 const readStats = async () => (await session.viewer?.stats()) ?? null;
 const panel = new Panel($('panel'), { words, readStats, meter });
+const dock = new Dock(stage);
+dock.add('stats', { root: $('panel'), button: $('stats'), opened: () => panel.start(), closed: () => panel.stop() });
 
 const missing = missingAbility();
 if (missing) session.give_up(missing);
@@ -39,17 +53,27 @@ else session.start();
 
 translate();
 listen();
+openRoom();
 setInterval(showLatency, LATENCY_EVERY_MS);
 setInterval(() => session.view.retryAt !== null && showWords(session.view), COUNTDOWN_EVERY_MS);
 
 globalThis.rtcam = Object.freeze({
   get state() { return session.view.state; },
   get latency() { return meter.figures(performance.now()).total; },
+  get room() { return roomPage?.room ?? null; },
+  get values() { return roomPage?.values ?? {}; },
   async stats() {
     const reading = await readStats();
     return reading && { ...digest(reading), latency: meter.figures(performance.now()) };
   },
 });
+
+/** Behind the picture: its modules are asked for when everything the picture needs is under way. */
+async function openRoom() {
+  const { RoomPage } = await import('./room_page.js');
+  roomPage = new RoomPage({ session, words, dock, meter, memory, readStats, language });
+  for (const message of early.splice(0)) roomPage.hear(message);
+}
 
 function translate() {
   document.documentElement.lang = language === 'zh' ? 'zh-CN' : language;
@@ -67,6 +91,7 @@ function show(view) {
   stage.dataset.state = view.state;
   $('snapshot').disabled = !['live', 'away', 'opening'].includes(view.state);
   showWords(view);
+  showWhy(view);
   showLatency();
   // The reader of the screen hears each state once, not every second of a countdown.
   if (before !== view.state || view.state === 'away') $('live').textContent = sentence(view, null);
@@ -81,8 +106,16 @@ function showWords(view) {
   $('card-detail').textContent = detail(view, seconds);
   document.title = `${text} – ${words('title')}`;
   const button = $('card-button');
-  button.hidden = !['blocked', 'reconnecting'].includes(view.state) || (view.state === 'reconnecting' && !seconds);
+  button.hidden = !['blocked', 'reconnecting', 'out'].includes(view.state) || (view.state === 'reconnecting' && !seconds);
   button.textContent = words(view.state === 'blocked' ? 'play' : 'retry');
+}
+
+/** No path: what was tried, and what to open. */
+function showWhy({ refusal, gathered }) {
+  const lines = refusal?.code === 'connect-timeout' ? explainNoPath(refusal.tried, gathered, words) : [];
+  const list = $('card-list');
+  list.hidden = !lines.length;
+  if (list.textContent !== lines.join('')) list.replaceChildren(...lines.map((line) => Object.assign(document.createElement('li'), { textContent: line })));
 }
 
 function sentence({ state, camera }, seconds) {
@@ -92,9 +125,9 @@ function sentence({ state, camera }, seconds) {
 }
 
 function detail({ state, why, refusal }, seconds) {
-  if (state === 'unsupported') return words(why);
-  if (state === 'full') return seconds ? words('full_hint', { n: seconds }) : words('connecting');
-  if (refusal) return words(`refused_${refusal.code}`);
+  if (['unsupported', 'out'].includes(state)) return words(why);
+  if (['full', 'closed'].includes(state)) return seconds ? words(`${state}_hint`, { n: seconds }) : words('connecting');
+  if (refusal) return words(refusal.tried ? 'no_path' : `refused_${refusal.code}`);
   return '';
 }
 
@@ -107,41 +140,39 @@ function showLatency() {
 }
 
 function listen() {
-  addEventListener('online', () => session.hurry());
-  document.addEventListener('visibilitychange', () => document.hidden || session.hurry());
-  addEventListener('pagehide', () => session.stop());
+  addEventListener('online', () => session.wake());
+  document.addEventListener('visibilitychange', () => document.hidden || session.wake());
+  addEventListener('pagehide', () => session.pause());
   addEventListener('pageshow', (event) => event.persisted && location.reload());
-  $('card-button').addEventListener('click', () => (session.view.state === 'blocked' ? session.play() : session.hurry()));
-  $('stats').addEventListener('click', () => togglePanel());
-  $('panel-close').addEventListener('click', () => togglePanel(false));
+  $('card-button').addEventListener('click', () => (session.view.state === 'blocked' ? session.play() : session.comeBack()));
+  $('panel-close').addEventListener('click', () => dock.close());
   $('snapshot').addEventListener('click', savePicture);
   $('fullscreen').addEventListener('click', toggleFullscreen);
   video.addEventListener('dblclick', toggleFullscreen);
+  video.addEventListener('resize', () => video.videoWidth && stage.style.setProperty('--aspect', String(video.videoHeight / video.videoWidth)));
   document.addEventListener('fullscreenchange', () => label($('fullscreen'), document.fullscreenElement ? 'fullscreen_off' : 'fullscreen'));
   document.addEventListener('keydown', onKey);
+  for (const event of ['dragover', 'drop']) addEventListener(event, (dropped) => dropped.preventDefault());
   for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) addEventListener(event, awake, { passive: true });
   awake();
 }
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  const act = { f: toggleFullscreen, s: () => togglePanel(), p: savePicture, escape: () => togglePanel(false) }[event.key.toLowerCase()];
-  act?.();
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
+  if (event.key === 'Escape') return dock.close();
+  if (event.target.closest?.('input, textarea, select')) return;
+  const key = event.key.toLowerCase();
+  const act = { f: toggleFullscreen, s: () => dock.toggle('stats'), p: savePicture }[key];
+  if (act) act();
+  else if (!roomPage?.shortcut(key)) return;
+  // The letter must not land in the field that now has the focus.
+  event.preventDefault();
 }
 
 function awake() {
   stage.classList.remove('idle');
   clearTimeout(idleTimer);
   idleTimer = setTimeout(() => stage.classList.add('idle'), IDLE_AFTER_MS);
-}
-
-function togglePanel(open = !panel.isOpen) {
-  if (open === panel.isOpen) return;
-  const within = $('panel').contains(document.activeElement);
-  panel.toggle(open);
-  stage.classList.toggle('with-panel', open);
-  $('stats').setAttribute('aria-expanded', String(open));
-  if (!open && within) $('stats').focus();
 }
 
 function toggleFullscreen() {

@@ -24,17 +24,14 @@ export class Panel {
     this.#meter = meter;
   }
 
-  get isOpen() {
-    return !this.#root.hidden;
-  }
-
-  toggle(open = !this.isOpen) {
-    this.#root.hidden = !open;
-    clearInterval(this.#timer);
-    this.#earlier = null;
-    if (!open) return;
+  start() {
     this.#refresh();
     this.#timer = setInterval(() => this.#refresh(), EVERY_MS);
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    this.#earlier = null;
   }
 
   /** One more latency figure for the chart, twice per second, open or not; null: no picture. */

@@ -4,6 +4,8 @@
 const OPEN_WITHIN_MS = 8000;
 const PING_EVERY_MS = 15000;
 const DEAD_AFTER_MS = 30000;
+/** Asked directly, a living board answers within this. */
+const PROBE_WITHIN_MS = 3000;
 
 export class SignallingSocket {
   #socket;
@@ -26,8 +28,19 @@ export class SignallingSocket {
     return this.#socket.readyState === WebSocket.OPEN;
   }
 
+  /** False when it is not open. */
   send(message) {
-    if (this.isOpen) this.#socket.send(JSON.stringify(message));
+    if (!this.isOpen) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** Is anybody still there? Silence now means gone, long before the pings would tell. */
+  probe() {
+    if (!this.isOpen) return;
+    const asked = performance.now();
+    this.send({ type: 'ping', t: Math.round(asked) });
+    this.#timers.push(setTimeout(() => this.#heard < asked && this.#gone(), PROBE_WITHIN_MS));
   }
 
   close() {

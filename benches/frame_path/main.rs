@@ -7,6 +7,7 @@
 mod counting_sys;
 
 use counting_sys::CountingHeap;
+use rtcam::capture::controls::Controls;
 use rtcam::capture::{self, Fault, Grab, Source, SourceInfo, Want};
 use rtcam::clock::{Clock, thread_cpu};
 use rtcam::config::{CameraConfig, Config, OverlayConfig, SourceChoice};
@@ -14,7 +15,7 @@ use rtcam::encode::{self, Encoded, Encoder};
 use rtcam::error::Result;
 use rtcam::media::frame::Frame;
 use rtcam::media::packet::AccessUnit;
-use rtcam::overlay::Compositor;
+use rtcam::overlay::{Compositor, Moment};
 use rtcam::stream::pipeline::{Parts, Pipeline, Settings};
 use rtcam::stream::{Stream, Subscription, Wake};
 use rtcam::units::KbitPerSec;
@@ -75,7 +76,7 @@ fn parts(config: &Config, clock: &Clock) -> Parts {
             let encoder = encode::open(&encoder, format, rate)?;
             Ok(Box::new(TimedEncoder(encoder)) as Box<dyn Encoder>)
         }),
-        overlay: Box::new(move |frame, moment| OVERLAY.time(|| compositor.apply(frame, moment))),
+        overlay: Box::new(move |frame: &mut Frame, moment: &Moment| OVERLAY.time(|| compositor.apply(frame, moment))),
     }
 }
 
@@ -120,6 +121,9 @@ impl Source for TimedSource {
     }
     fn dropped(&self) -> u64 {
         self.0.dropped()
+    }
+    fn controls(&mut self) -> Option<&mut dyn Controls> {
+        self.0.controls()
     }
 }
 

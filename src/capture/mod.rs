@@ -3,35 +3,49 @@
 //! A new source is one new file and one row in `SOURCES`. Sources must never wait longer than they are told, never
 //! encode, never know who watches beyond `Want`. Input: drivers, files, arithmetic.
 
+mod bell;
+pub mod controls;
 mod convert;
 mod file;
 mod jpeg_sys;
 mod pace;
 mod pattern;
+mod pattern_controls;
 mod pattern_scene;
 mod v4l2;
 mod v4l2_buffers_sys;
+mod v4l2_controls;
+mod v4l2_controls_sys;
+#[cfg(test)]
+mod v4l2_controls_tests;
 mod v4l2_device;
 #[cfg(test)]
 mod v4l2_fake;
+#[cfg(test)]
+mod v4l2_fake_controls;
 mod v4l2_format;
 mod v4l2_list;
 mod v4l2_negotiate;
+mod v4l2_probe_sys;
 mod v4l2_select;
 mod v4l2_sys;
 #[cfg(test)]
 mod v4l2_tests;
 
+pub use bell::Bell;
 pub use convert::{ConvertError, Converter};
 pub use v4l2_list::{
     CameraListing, ControlListing, FormatListing, NodeReport, SizeListing, list_cameras, survey_cameras,
 };
+pub use v4l2_probe_sys::{BufferReport, probe_buffers};
 
 use crate::clock::Clock;
 use crate::config::{CameraConfig, SourceChoice};
 use crate::media::frame::{Frame, PictureFormat};
 use crate::units::FrameRate;
+use controls::Controls;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What was really negotiated, not what was asked for.
@@ -99,6 +113,17 @@ pub trait Source: Send {
 
     /// Pictures the source dropped because a newer one was there, since it was opened.
     fn dropped(&self) -> u64;
+
+    /// What can be set on it while it runs.
+    fn controls(&mut self) -> Option<&mut dyn Controls> {
+        None
+    }
+
+    /// From now on `grab` gives `Nothing` early when the bell rings. Sources that do not hear it notice a change when
+    /// their wait is over.
+    fn listen(&mut self, bell: &Arc<Bell>) {
+        let _ = bell;
+    }
 }
 
 /// One row per source.

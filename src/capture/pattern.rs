@@ -3,19 +3,17 @@
 //! Owns the pacing of its pictures; how they look is in `pattern_scene.rs`. The background is drawn once, a picture
 //! is one copy of it plus a few small moving shapes. Input: config and the clock.
 
-use crate::capture::pace::Pacer;
+use crate::capture::controls::Controls;
+use crate::capture::pace::Paced;
+use crate::capture::pattern_controls::PatternControls;
 use crate::capture::pattern_scene::Scene;
 use crate::capture::{Fault, Grab, Source, SourceInfo, Want};
 use crate::clock::Clock;
 use crate::config::CameraConfig;
-use crate::media::frame::{BufferPool, Colour, Frame, Layout, Matrix, PictureFormat, Range};
+use crate::media::frame::{Colour, Frame, Layout, Matrix, PictureFormat, Range};
 use crate::media::timecode;
 use crate::units::{FrameRate, Size};
-use std::sync::Arc;
 use std::time::Duration;
-
-/// One being filled, one waiting for the encoder, one inside it, one to spare.
-const POOLED_FRAMES: usize = 4;
 
 pub fn open(config: &CameraConfig, clock: &Clock) -> Result<Box<dyn Source>, Fault> {
     Ok(Box::new(Pattern::new(config, clock)))
@@ -24,11 +22,12 @@ pub fn open(config: &CameraConfig, clock: &Clock) -> Result<Box<dyn Source>, Fau
 struct Pattern {
     info: SourceInfo,
     clock: Clock,
-    pacer: Pacer,
+    paced: Paced,
     scene: Scene,
-    pool: Arc<BufferPool>,
+    controls: PatternControls,
+    /// The slot that the counter shows as zero.
+    counted_from: u64,
     timecode: bool,
-    dropped: u64,
 }
 
 impl Pattern {
@@ -41,14 +40,24 @@ impl Pattern {
         Pattern {
             info,
             clock: clock.clone(),
-            pacer: Pacer::new(clock, rate),
+            paced: Paced::new(clock, rate, picture),
             scene: Scene::new(picture),
-            pool: BufferPool::new(POOLED_FRAMES, picture.buffer_len()),
+            controls: PatternControls::new(),
+            counted_from: 0,
             timecode: config.timecode,
-            dropped: 0,
         }
     }
 
+    fn draw(&mut self, frame: &mut Frame, number: u64) {
+        if self.controls.take_reset() {
+            self.counted_from = number;
+        }
+        self.scene.stand_on(self.controls.ground());
+        self.scene.draw(frame, number - self.counted_from, self.info.rate.map_or(30.0, FrameRate::as_f64));
+        self.controls.apply(frame);
+    }
+
+    /// After everything else: the row is read by programs.
     fn stamp(&self, frame: &mut Frame) {
         let strides = frame.format.strides;
         let [y, u, v] = frame.planes_mut();
@@ -70,19 +79,12 @@ impl Source for Pattern {
     }
 
     fn grab(&mut self, want: Want, timeout: Duration) -> Result<Grab, Fault> {
-        let Some(slot) = self.pacer.wait(timeout) else {
-            return Ok(Grab::Nothing);
+        let mut frame = match self.paced.next(want, timeout) {
+            Ok(frame) => frame,
+            Err(instead) => return Ok(instead),
         };
-        self.dropped += slot.skipped;
-        if want == Want::Heartbeat {
-            return Ok(Grab::Passed);
-        }
-        let Some(buffer) = self.pool.take() else {
-            self.dropped += 1;
-            return Ok(Grab::Passed);
-        };
-        let mut frame = Frame::pooled(self.info.picture, self.clock.now(), slot.number, buffer);
-        self.scene.draw(&mut frame, slot.number, self.info.rate.map_or(30.0, FrameRate::as_f64));
+        let number = frame.sequence;
+        self.draw(&mut frame, number);
         if self.timecode {
             frame.captured_at = self.clock.now();
             self.stamp(&mut frame);
@@ -91,13 +93,18 @@ impl Source for Pattern {
     }
 
     fn dropped(&self) -> u64 {
-        self.dropped
+        self.paced.dropped()
+    }
+
+    fn controls(&mut self) -> Option<&mut dyn Controls> {
+        Some(&mut self.controls)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::pace::POOLED_FRAMES;
 
     const LONG: Duration = Duration::from_secs(1);
 
@@ -146,6 +153,67 @@ mod tests {
             assert!(later.planes()[0].iter().all(|&y| (16..=235).contains(&y)));
             assert!(later.planes()[1].iter().all(|&u| (16..=240).contains(&u)));
         }
+    }
+
+    fn set(source: &mut dyn Source, key: &str, value: i64) -> Result<(), String> {
+        source.controls().expect("the pattern has controls").set(key, value)
+    }
+
+    /// The `n`th picture of a fresh pattern.
+    fn nth(n: usize, changes: &[(&str, i64)]) -> Frame {
+        let (clock, _) = Clock::test();
+        let mut source = open(&config(640, 480, true), &clock).unwrap();
+        (1..n).for_each(|_| drop(picture(source.as_mut())));
+        changes.iter().for_each(|(key, value)| set(source.as_mut(), key, *value).unwrap());
+        picture(source.as_mut())
+    }
+
+    const BLOCK_ROWS: usize = 640 * timecode::BLOCK;
+
+    #[test]
+    fn brightness_moves_every_luma_value_but_those_of_the_timecode() {
+        let (plain, brighter) = (nth(3, &[]), nth(3, &[("brightness", 168)]));
+        for (before, after) in plain.planes()[0][BLOCK_ROWS..].iter().zip(&brighter.planes()[0][BLOCK_ROWS..]) {
+            assert_eq!(i32::from(*after), (i32::from(*before) + 40).clamp(16, 235));
+        }
+        let ms = timecode::read(plain.planes()[0], 640);
+        assert!(ms.is_some());
+        for brightness in [0, 255] {
+            assert_eq!(timecode::read(nth(3, &[("brightness", brightness)]).planes()[0], 640), ms);
+        }
+        assert_eq!(brighter.planes()[1], plain.planes()[1]);
+        let back = nth(3, &[("brightness", 168), ("brightness", 128)]);
+        assert_eq!(back.planes(), plain.planes(), "nothing is left of it");
+    }
+
+    #[test]
+    fn automatic_overrides_brightness_and_gives_it_back() {
+        let (clock, _) = Clock::test();
+        let mut source = open(&config(64, 48, false), &clock).unwrap();
+        let source = source.as_mut();
+        set(source, "brightness", 255).unwrap();
+        set(source, "brightness_automatic", 1).unwrap();
+        assert!(source.controls().unwrap().list()[0].inactive);
+        assert!(set(source, "brightness", 7).unwrap_err().contains("overrides"));
+        assert!(picture(source).planes()[0].iter().any(|y| *y < 100), "as without it");
+        set(source, "brightness_automatic", 0).unwrap();
+        assert!(picture(source).planes()[0].iter().all(|y| *y > 100), "the value that was set");
+    }
+
+    #[test]
+    fn mirror_background_and_counter_show() {
+        let (plain, mirrored) = (nth(3, &[]), nth(3, &[("mirror", 1)]));
+        for (before, after) in
+            plain.planes()[0][BLOCK_ROWS..].chunks(640).zip(mirrored.planes()[0][BLOCK_ROWS..].chunks(640))
+        {
+            assert!(before.iter().eq(after.iter().rev()));
+        }
+        for (value, luma) in [(1, 110), (2, 16)] {
+            assert_eq!(nth(3, &[("background", value)]).planes()[0][BLOCK_ROWS + 640 * 4 + 4], luma);
+        }
+        let (first, again) = (nth(1, &[]), nth(3, &[("reset_counter", 1)]));
+        assert_eq!(first.planes()[0][BLOCK_ROWS..], again.planes()[0][BLOCK_ROWS..]);
+        assert_eq!(again.sequence, 2, "the picture's own number goes on");
     }
 
     #[test]

@@ -34,7 +34,18 @@ const COUNTER_DIGITS: u32 = 6;
 /// Lit segments of 0..=9, bits a..g (top, right upper, right lower, bottom, left lower, left upper, middle).
 const SEGMENTS: [u8; 10] = [0x3f, 0x06, 0x5b, 0x4f, 0x66, 0x6d, 0x7d, 0x07, 0x7f, 0x6f];
 
+/// What is behind everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// Dark blue at the top, warmer and lighter below.
+    Dusk,
+    Grey,
+    Black,
+}
+
 pub struct Scene {
+    format: PictureFormat,
+    ground: Ground,
     background: [Vec<u8>; 3],
     ball: Disc,
     comet: Vec<Disc>,
@@ -52,7 +63,16 @@ impl Scene {
                 Disc::new(small * 0.012 * (0.6 + fade), COMET, fade)
             })
             .collect();
-        Scene { background: background(&format), ball: Disc::new(small * 0.075, BALL, 1.0), comet, width, height }
+        let ground = Ground::Dusk;
+        let background = background(&format, ground);
+        Scene { format, ground, background, ball: Disc::new(small * 0.075, BALL, 1.0), comet, width, height }
+    }
+
+    pub fn stand_on(&mut self, ground: Ground) {
+        if self.ground != ground {
+            self.ground = ground;
+            self.background = background(&self.format, ground);
+        }
     }
 
     pub fn draw(&self, frame: &mut Frame, number: u64, fps: f64) {
@@ -114,7 +134,7 @@ fn draw_digit(canvas: &mut Canvas, segments: u8, left: usize, top: usize, unit: 
     }
 }
 
-fn background(format: &PictureFormat) -> [Vec<u8>; 3] {
+fn background(format: &PictureFormat, ground: Ground) -> [Vec<u8>; 3] {
     let mut planes = [0, 1, 2].map(|plane| vec![0; format.strides[plane] * format.plane_shape(plane).1]);
     let [y, u, v] = &mut planes;
     let mut canvas = Canvas {
@@ -123,8 +143,12 @@ fn background(format: &PictureFormat) -> [Vec<u8>; 3] {
         width: format.size.width as usize,
         height: format.size.height as usize,
     };
-    gradient(&mut canvas);
     let (width, height) = (canvas.width, canvas.height);
+    match ground {
+        Ground::Dusk => gradient(&mut canvas),
+        Ground::Grey => canvas.fill(0, 0, width, height, yuv(110, 128, 128)),
+        Ground::Black => canvas.fill(0, 0, width, height, yuv(16, 128, 128)),
+    }
     for (bar, colour) in BARS.into_iter().enumerate() {
         let edge = |n: usize| width * (6 + n * 11) / 100;
         canvas.fill(edge(bar), height * 62 / 100, edge(bar + 1) - edge(bar), height * 16 / 100, colour);
@@ -136,7 +160,6 @@ fn background(format: &PictureFormat) -> [Vec<u8>; 3] {
     planes
 }
 
-/// Dusk: dark blue at the top, warmer and lighter below.
 fn gradient(canvas: &mut Canvas) {
     let (width, height) = (canvas.width, canvas.height);
     for y in 0..height {

@@ -3,9 +3,12 @@
 //! Owns the open device and its buffers. Never waits longer than told, never keeps a device open after a fault: the
 //! caller drops the source and opens a new one. Input: a driver that may vanish, fail or lie at any call.
 
+use crate::capture::bell::Bell;
+use crate::capture::controls::Controls;
 use crate::capture::convert::{ConvertError, Converter};
 use crate::capture::v4l2_buffers_sys::{Buffers, Region, Taken};
-use crate::capture::v4l2_device::{BufferKind, Device, Ready};
+use crate::capture::v4l2_controls::CameraControls;
+use crate::capture::v4l2_device::{BufferKind, Device, Event, Ready};
 use crate::capture::v4l2_format::Access;
 use crate::capture::v4l2_negotiate::{Agreement, negotiate};
 use crate::capture::v4l2_select::{self, Machine, Node};
@@ -15,6 +18,7 @@ use crate::config::CameraConfig;
 use crate::media::frame::{BufferPool, Frame};
 use crate::units::Micros;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +29,8 @@ const POOLED_FRAMES: usize = 4;
 const STAMP_TRUST: Duration = Duration::from_secs(5);
 /// After a wake-up that brought nothing, so that a driver that keeps waking us cannot eat a core.
 const FALSE_ALARM_PAUSE: Duration = Duration::from_millis(2);
+/// Events taken at once; more of them wait until the next picture was looked for.
+const EVENTS_AT_ONCE: u32 = 64;
 /// Pictures of another size in a row until it is a new format and not a damaged header.
 const ODD_SIZES_TO_CHANGE: u32 = 3;
 
@@ -41,6 +47,8 @@ pub struct Camera {
     agreement: Agreement,
     converter: Option<Converter>,
     pool: Arc<BufferPool>,
+    controls: CameraControls,
+    bell: Option<Arc<Bell>>,
     sequence: Sequence,
     odd_sizes: u32,
     dropped: u64,
@@ -83,6 +91,12 @@ impl Camera {
         Ok(Camera {
             pool: BufferPool::new(pooled, agreement.picture.buffer_len()),
             info,
+            controls: CameraControls::new(
+                node.device.clone(),
+                clock,
+                format!("{} ({})", node.capability.card, node.capability.driver),
+            ),
+            bell: None,
             clock: clock.clone(),
             buffers,
             device: node.device,
@@ -100,13 +114,13 @@ impl Camera {
         if let Some(cause) = self.buffers.requeue_failure() {
             return Err(self.fault("VIDIOC_QBUF", &cause));
         }
-        let ready = match self.device.wait(timeout) {
+        let ready = match self.device.wait(timeout, self.bell.as_ref().map(|bell| bell.as_fd())) {
             Ok(ready) => ready,
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => return Ok(None),
             Err(cause) => return Err(self.fault("poll", &cause)),
         };
         if ready.event {
-            self.check_events()?;
+            self.take_events()?;
         }
         if ready.hangup {
             return Err(self.fault_of(FaultKind::Unplugged, "the camera was unplugged"));
@@ -114,15 +128,24 @@ impl Camera {
         if ready.error || ready.readable {
             return self.take_newest(want, ready, timeout);
         }
-        Ok(None)
+        if ready.event {
+            self.clock.sleep(timeout.min(FALSE_ALARM_PAUSE));
+        }
+        if ready.bell {
+            self.bell.iter().for_each(|bell| bell.silence());
+        }
+        Ok((ready.bell || self.controls.has_changed()).then_some(Grab::Nothing))
     }
 
-    fn check_events(&self) -> Result<(), Fault> {
+    fn take_events(&mut self) -> Result<(), Fault> {
         // bounded: a driver whose queue never empties must not hold us
-        for _ in 0..16 {
+        for _ in 0..EVENTS_AT_ONCE {
             match self.device.take_event() {
-                Ok(true) => return Err(self.fault_of(FaultKind::FormatChanged, "the source changed its format")),
-                Ok(false) => {}
+                Ok(Event::SourceChange) => {
+                    return Err(self.fault_of(FaultKind::FormatChanged, "the source changed its format"));
+                }
+                Ok(Event::Control(event)) => self.controls.hear(event),
+                Ok(Event::Other) => {}
                 Err(cause) if cause.raw_os_error() == Some(libc::ENODEV) => {
                     return Err(self.fault("VIDIOC_DQEVENT", &cause));
                 }
@@ -266,6 +289,14 @@ impl Source for Camera {
 
     fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    fn controls(&mut self) -> Option<&mut dyn Controls> {
+        Some(&mut self.controls)
+    }
+
+    fn listen(&mut self, bell: &Arc<Bell>) {
+        self.bell = Some(bell.clone());
     }
 }
 

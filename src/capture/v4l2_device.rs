@@ -7,7 +7,7 @@ use crate::media::mapping_sys::Mapping;
 use crate::units::{FrameRate, Micros, Size};
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Memory planes of the formats we read; NM12 has two, YM12 three.
@@ -154,10 +154,12 @@ pub struct Ready {
     pub event: bool,
     pub error: bool,
     pub hangup: bool,
+    /// Somebody rang.
+    pub bell: bool,
 }
 
-/// One control, for the list of cameras.
-#[derive(Clone, Debug)]
+/// VIDIOC_QUERY_EXT_CTRL, or VIDIOC_QUERYCTRL of old drivers.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ControlDescription {
     pub id: u32,
     pub name: String,
@@ -171,8 +173,65 @@ pub struct ControlDescription {
     pub flags: u32,
 }
 
+/// VIDIOC_DQEVENT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// V4L2_EVENT_SOURCE_CHANGE
+    SourceChange,
+    /// V4L2_EVENT_CTRL
+    Control(ControlEvent),
+    Other,
+}
+
+/// Something of a control is not as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlEvent {
+    pub id: u32,
+    /// None: it is the same.
+    pub value: Option<i64>,
+    /// V4L2_CTRL_FLAG_*, as they are now.
+    pub flags: u32,
+    /// Its range is another one: it must be asked for.
+    pub range: bool,
+}
+
+/// A control's value as the kernel's structures carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    Bits32,
+    /// V4L2_CTRL_TYPE_INTEGER64
+    Bits64,
+}
+
+/// The calls about controls. Vendors' drivers lack some of them, each for itself; what to do then is decided in
+/// `v4l2_controls.rs`.
+pub trait ControlCalls {
+    /// VIDIOC_QUERY_EXT_CTRL of the control after `id`.
+    fn next_control(&self, id: u32) -> io::Result<ControlDescription>;
+    /// VIDIOC_QUERY_EXT_CTRL
+    fn control(&self, id: u32) -> io::Result<ControlDescription>;
+    /// VIDIOC_QUERYCTRL of the control after `id`.
+    fn next_old_control(&self, id: u32) -> io::Result<ControlDescription>;
+    /// VIDIOC_QUERYCTRL
+    fn old_control(&self, id: u32) -> io::Result<ControlDescription>;
+    /// VIDIOC_QUERYMENU: the name of a menu's item.
+    fn menu_item(&self, id: u32, index: u32) -> io::Result<String>;
+    /// VIDIOC_QUERYMENU: the number of an integer menu's item.
+    fn menu_number(&self, id: u32, index: u32) -> io::Result<i64>;
+    /// VIDIOC_G_EXT_CTRLS
+    fn value(&self, id: u32, width: Width) -> io::Result<i64>;
+    /// VIDIOC_G_CTRL
+    fn control_value(&self, id: u32) -> io::Result<i32>;
+    /// VIDIOC_S_EXT_CTRLS: the value the driver took.
+    fn set_value(&self, id: u32, width: Width, value: i64) -> io::Result<i64>;
+    /// VIDIOC_S_CTRL: the value the driver took.
+    fn set_control_value(&self, id: u32, value: i32) -> io::Result<i32>;
+    /// VIDIOC_SUBSCRIBE_EVENT, of changes by ourselves as well.
+    fn subscribe_control(&self, id: u32) -> io::Result<()>;
+}
+
 /// The calls that reach the driver. None of them blocks longer than the driver takes to answer; `wait` waits.
-pub trait Device: Send + Sync {
+pub trait Device: ControlCalls + Send + Sync {
     fn capability(&self) -> io::Result<Capability>;
     fn describe_format(&self, kind: BufferKind, index: u32) -> io::Result<FormatDescription>;
     fn frame_sizes(&self, fourcc: FourCc, index: u32) -> io::Result<SizeRange>;
@@ -190,12 +249,7 @@ pub trait Device: Send + Sync {
     fn stream_on(&self, kind: BufferKind) -> io::Result<()>;
     fn stream_off(&self, kind: BufferKind) -> io::Result<()>;
     fn subscribe_source_change(&self) -> io::Result<()>;
-    /// Whether the pending event says that the source changed.
-    fn take_event(&self) -> io::Result<bool>;
-    fn wait(&self, timeout: Duration) -> io::Result<Ready>;
-    /// The control after `id`.
-    fn next_control(&self, id: u32) -> io::Result<ControlDescription>;
-    /// The name of a menu control's item.
-    fn menu_item(&self, id: u32, index: u32) -> io::Result<String>;
-    fn control_value(&self, id: u32) -> io::Result<i32>;
+    fn take_event(&self) -> io::Result<Event>;
+    /// Waits for the driver; `bell` ends the wait as well.
+    fn wait(&self, timeout: Duration, bell: Option<BorrowedFd>) -> io::Result<Ready>;
 }

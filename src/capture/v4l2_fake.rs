@@ -3,6 +3,7 @@
 //! Its buffers are shared memory with a name of their own, so that tests can count what is still open or mapped.
 
 use crate::capture::v4l2_device::*;
+use crate::capture::v4l2_fake_controls::FakeControls;
 use crate::capture::v4l2_format;
 use crate::capture::v4l2_select::Machine;
 use crate::clock::{Clock, TestHand};
@@ -10,7 +11,7 @@ use crate::media::mapping_sys::Mapping;
 use crate::units::{FrameRate, Micros, Size};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +48,7 @@ impl Filled {
 pub struct FakeCamera {
     pub name: String,
     pub clock: Clock,
-    hand: TestHand,
+    pub hand: TestHand,
     state: Mutex<State>,
 }
 
@@ -66,6 +67,7 @@ pub struct State {
     pub fail_call: Option<(u32, i32)>,
     pub ready: Ready,
     pub event: bool,
+    pub controls: FakeControls,
     /// Fill one buffer at every wait.
     pub live: bool,
     pub next: Filled,
@@ -97,6 +99,7 @@ impl FakeCamera {
             fail_call: None,
             ready: Ready::default(),
             event: false,
+            controls: FakeControls::default(),
             live: false,
             next: Filled::of(1),
             queued: VecDeque::new(),
@@ -175,7 +178,7 @@ impl FakeCamera {
         (open, maps.lines().filter(|line| line.contains(&self.name)).count())
     }
 
-    fn enter(&self, call: &'static str) -> io::Result<()> {
+    pub fn enter(&self, call: &'static str) -> io::Result<()> {
         let mut state = self.state();
         state.calls += 1;
         let due = match &mut state.fail_call {
@@ -206,12 +209,12 @@ fn place(index: u32, plane: usize) -> usize {
     (index as usize * MAX_PLANES + plane) * SPAN
 }
 
-fn errno<T>(errno: i32) -> io::Result<T> {
+pub fn errno<T>(errno: i32) -> io::Result<T> {
     Err(io::Error::from_raw_os_error(errno))
 }
 
-struct Handle {
-    camera: Arc<FakeCamera>,
+pub struct Handle {
+    pub camera: Arc<FakeCamera>,
     memory: Arc<std::fs::File>,
 }
 
@@ -222,6 +225,8 @@ impl Drop for Handle {
         state.queued.clear();
         state.done.clear();
         state.memory = None;
+        // subscriptions belong to the open file
+        state.controls.forget_listeners();
     }
 }
 
@@ -353,14 +358,17 @@ impl Device for Handle {
         self.camera.enter("subscribe_source_change")
     }
 
-    fn take_event(&self) -> io::Result<bool> {
+    fn take_event(&self) -> io::Result<Event> {
         self.camera.enter("take_event")?;
         let mut state = self.camera.state();
         state.ready.event = false;
-        if std::mem::take(&mut state.event) { Ok(true) } else { errno(libc::ENOENT) }
+        if std::mem::take(&mut state.event) {
+            return Ok(Event::SourceChange);
+        }
+        state.controls.events.pop_front().map_or_else(|| errno(libc::ENOENT), |event| Ok(Event::Control(event)))
     }
 
-    fn wait(&self, timeout: Duration) -> io::Result<Ready> {
+    fn wait(&self, timeout: Duration, bell: Option<BorrowedFd>) -> io::Result<Ready> {
         self.camera.enter("wait")?;
         let (live, next) = {
             let state = self.camera.state();
@@ -371,41 +379,20 @@ impl Device for Handle {
             self.camera.fill(next);
         }
         let state = self.camera.state();
-        let ready = Ready { readable: state.ready.readable || !state.done.is_empty(), ..state.ready };
+        let ready = Ready {
+            readable: state.ready.readable || !state.done.is_empty(),
+            event: state.ready.event || !state.controls.events.is_empty(),
+            bell: bell.is_some_and(rings),
+            ..state.ready
+        };
         if ready == Ready::default() {
             self.camera.hand.advance(timeout);
         }
         Ok(ready)
     }
+}
 
-    fn next_control(&self, id: u32) -> io::Result<ControlDescription> {
-        self.camera.enter("next_control")?;
-        let control = |id, name: &str, kind, maximum| ControlDescription {
-            id,
-            name: name.into(),
-            kind,
-            minimum: 0,
-            maximum,
-            step: 1,
-            default: 0,
-            flags: 0,
-        };
-        match id {
-            0 => Ok(control(10, "Brightness", 1, 255)),
-            10 => Ok(control(20, "Camera Class", 6, 0)),
-            20 => Ok(control(30, "Anti Flicker", 3, 2)),
-            30 => Ok(control(40, "A type nobody knows", 0x4711, 0)),
-            _ => errno(libc::EINVAL),
-        }
-    }
-
-    fn menu_item(&self, _: u32, index: u32) -> io::Result<String> {
-        self.camera.enter("menu_item")?;
-        if index == 1 { errno(libc::EINVAL) } else { Ok(format!("item {index}")) }
-    }
-
-    fn control_value(&self, id: u32) -> io::Result<i32> {
-        self.camera.enter("control_value")?;
-        Ok(id as i32 + 1)
-    }
+fn rings(bell: BorrowedFd) -> bool {
+    let mut fds = [rustix::event::PollFd::new(&bell, rustix::event::PollFlags::IN)];
+    rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
 }

@@ -3,6 +3,10 @@
 //! Opens every capture node once, asks, and closes it; changes nothing on it. The `v4l` crate's own listing of
 //! controls is not used: it panics on control types it does not know. Input: the machine's video nodes.
 
+use crate::capture::v4l2_controls::{
+    Answer, CTRL_FLAG_DISABLED, CTRL_TYPE_BOOLEAN, CTRL_TYPE_BUTTON, CTRL_TYPE_CLASS, CTRL_TYPE_INTEGER,
+    CTRL_TYPE_INTEGER_MENU, CTRL_TYPE_INTEGER64, CTRL_TYPE_MENU, Search, menu,
+};
 use crate::capture::v4l2_device::{BufferKind, ControlDescription, Device, FourCc, RateRange, SizeRange};
 use crate::capture::v4l2_format;
 use crate::capture::v4l2_negotiate::{formats, rates, sizes};
@@ -14,7 +18,6 @@ use std::path::Path;
 
 /// Listed controls at most; a broken driver could go on for ever.
 const MOST_CONTROLS: usize = 256;
-const MOST_MENU_ITEMS: i64 = 64;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CameraListing {
@@ -156,18 +159,13 @@ fn list_rates(device: &dyn Device, fourcc: FourCc, size: Size) -> Vec<f64> {
     fps
 }
 
-const CTRL_TYPE_MENU: u32 = 3;
-const CTRL_TYPE_CLASS: u32 = 6;
-const CTRL_TYPE_INTEGER_MENU: u32 = 9;
-const CTRL_FLAG_DISABLED: u32 = 1;
-
 fn kind_name(kind: u32) -> &'static str {
     match kind {
-        1 => "integer",
-        2 => "boolean",
+        CTRL_TYPE_INTEGER => "integer",
+        CTRL_TYPE_BOOLEAN => "boolean",
         CTRL_TYPE_MENU => "menu",
-        4 => "button",
-        5 => "integer64",
+        CTRL_TYPE_BUTTON => "button",
+        CTRL_TYPE_INTEGER64 => "integer64",
         7 => "string",
         8 => "bitmask",
         CTRL_TYPE_INTEGER_MENU => "integer menu",
@@ -177,29 +175,22 @@ fn kind_name(kind: u32) -> &'static str {
 
 fn list_controls(device: &dyn Device) -> Vec<ControlListing> {
     let mut listed = Vec::new();
-    let mut id = 0;
-    for _ in 0..MOST_CONTROLS {
-        let Ok(control) = device.next_control(id) else { break };
-        if control.id <= id {
-            break;
-        }
-        id = control.id;
-        if control.kind != CTRL_TYPE_CLASS && control.flags & CTRL_FLAG_DISABLED == 0 {
-            listed.push(list_control(device, control));
+    let mut search = Search::default();
+    while listed.len() < MOST_CONTROLS {
+        match search.next(device) {
+            Answer::Control(found) if found.kind == CTRL_TYPE_CLASS || found.flags & CTRL_FLAG_DISABLED != 0 => {}
+            Answer::Control(found) => listed.push(list_control(device, found)),
+            Answer::Nothing => {}
+            Answer::End => break,
         }
     }
     listed
 }
 
 fn list_control(device: &dyn Device, control: ControlDescription) -> ControlListing {
-    let single = matches!(control.kind, 1 | 2 | CTRL_TYPE_MENU | 8 | CTRL_TYPE_INTEGER_MENU);
-    let menu = if control.kind == CTRL_TYPE_MENU {
-        let last = control.maximum.min(control.minimum.saturating_add(MOST_MENU_ITEMS));
-        let items = control.minimum.max(0)..=last;
-        items.filter_map(|item| device.menu_item(control.id, item as u32).ok()).collect()
-    } else {
-        Vec::new()
-    };
+    let single =
+        matches!(control.kind, CTRL_TYPE_INTEGER | CTRL_TYPE_BOOLEAN | CTRL_TYPE_MENU | 8 | CTRL_TYPE_INTEGER_MENU);
+    let items = if control.kind == CTRL_TYPE_MENU { menu(device, &control) } else { Vec::new() };
     ControlListing {
         kind: kind_name(control.kind),
         value: if single { device.control_value(control.id).ok() } else { None },
@@ -208,6 +199,6 @@ fn list_control(device: &dyn Device, control: ControlDescription) -> ControlList
         maximum: control.maximum,
         step: control.step,
         default: control.default,
-        menu,
+        menu: items.into_iter().map(|(_, label)| label).collect(),
     }
 }

@@ -3,16 +3,17 @@
 //! Owns the device's file descriptor (O_NONBLOCK: no call waits for a picture) and the conversion between the
 //! kernel's structures and our types. Must never trust a length or an index the driver gives. Input: a device path.
 
+use crate::capture::v4l2_controls_sys::{EVENT_CTRL, control_event};
 use crate::capture::v4l2_device::*;
+use crate::media::ioctl_sys::{ioctl, open_node};
 use crate::media::mapping_sys::Mapping;
 use crate::media::v4l2_abi as abi;
 use crate::units::{FrameRate, Micros, Size};
-use std::ffi::{c_int, c_void};
-use std::fs::{File, OpenOptions};
+use std::ffi::c_int;
+use std::fs::File;
 use std::io;
 use std::mem::zeroed;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,7 +25,6 @@ const BUF_FLAG_TIMESTAMP_MONOTONIC: u32 = 0x2000;
 const CAP_DEVICE_CAPS: u32 = 0x8000_0000;
 const CAP_TIMEPERFRAME: u32 = 0x1000;
 const EVENT_SOURCE_CHANGE: u32 = 5;
-const CTRL_FLAG_NEXT_CTRL: u32 = 0x8000_0000;
 const FRMSIZE_DISCRETE: u32 = 1;
 const FRMIVAL_DISCRETE: u32 = 1;
 /// Tells the driver that `flags` and what follows in v4l2_pix_format are filled in.
@@ -36,25 +36,14 @@ pub struct KernelDevice {
 
 impl KernelDevice {
     pub fn open(path: &Path) -> io::Result<KernelDevice> {
-        let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        Ok(KernelDevice { file })
+        Ok(KernelDevice { file: open_node(path)? })
     }
 
     /// # Safety
     /// `T` must be the structure the kernel defines for `request`; pointers in it must be valid for the kernel to use.
-    unsafe fn ioctl<T>(&self, request: u32, argument: &mut T) -> io::Result<()> {
-        let pointer: *mut c_void = std::ptr::from_mut(argument).cast();
-        loop {
-            // SAFETY: the fd is open, the argument is what `request` needs (contract of this function).
-            let result = unsafe { libc::ioctl(self.file.as_raw_fd(), request as libc::Ioctl, pointer) };
-            if result >= 0 {
-                return Ok(());
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
+    pub unsafe fn ioctl<T>(&self, request: u32, argument: &mut T) -> io::Result<()> {
+        // SAFETY: the contract of this function is the other one's.
+        unsafe { ioctl(&self.file, request, argument) }
     }
 
     fn format_call(&self, request: u32, kind: BufferKind, wanted: Option<&WireFormat>) -> io::Result<WireFormat> {
@@ -318,60 +307,36 @@ impl Device for KernelDevice {
         unsafe { self.ioctl(abi::SUBSCRIBE_EVENT, &mut raw) }
     }
 
-    fn take_event(&self) -> io::Result<bool> {
+    fn take_event(&self) -> io::Result<Event> {
         let mut raw = abi::Event::default();
         // SAFETY: DQEVENT takes a v4l2_event.
         unsafe { self.ioctl(abi::DQEVENT, &mut raw)? };
-        Ok(raw.kind == EVENT_SOURCE_CHANGE)
+        Ok(match raw.kind {
+            EVENT_SOURCE_CHANGE => Event::SourceChange,
+            EVENT_CTRL => Event::Control(control_event(&raw)),
+            _ => Event::Other,
+        })
     }
 
-    fn wait(&self, timeout: Duration) -> io::Result<Ready> {
-        let mut poll = libc::pollfd { fd: self.file.as_raw_fd(), events: libc::POLLIN | libc::POLLPRI, revents: 0 };
+    fn wait(&self, timeout: Duration, bell: Option<BorrowedFd>) -> io::Result<Ready> {
+        let device = libc::pollfd { fd: self.file.as_raw_fd(), events: libc::POLLIN | libc::POLLPRI, revents: 0 };
+        // poll leaves negative descriptors out
+        let bell = libc::pollfd { fd: bell.map_or(-1, |fd| fd.as_raw_fd()), events: libc::POLLIN, revents: 0 };
+        let mut both = [device, bell];
         let timeout_ms = timeout.as_micros().div_ceil(1000).min(60_000) as c_int;
-        // SAFETY: one valid pollfd.
-        let result = unsafe { libc::poll(&mut poll, 1, timeout_ms) };
+        // SAFETY: two valid pollfds.
+        let result = unsafe { libc::poll(both.as_mut_ptr(), 2, timeout_ms) };
         if result < 0 {
             return Err(io::Error::last_os_error());
         }
-        let has = |bit| poll.revents & bit != 0;
+        let has = |bit| both[0].revents & bit != 0;
         Ok(Ready {
             readable: has(libc::POLLIN),
             event: has(libc::POLLPRI),
             error: has(libc::POLLERR | libc::POLLNVAL),
             hangup: has(libc::POLLHUP),
+            bell: both[1].revents != 0,
         })
-    }
-
-    fn next_control(&self, id: u32) -> io::Result<ControlDescription> {
-        // SAFETY: all-zero bytes are a valid v4l2_query_ext_ctrl.
-        let mut raw: abi::QueryExtCtrl = unsafe { zeroed() };
-        raw.id = id | CTRL_FLAG_NEXT_CTRL;
-        // SAFETY: QUERY_EXT_CTRL takes a v4l2_query_ext_ctrl.
-        unsafe { self.ioctl(abi::QUERY_EXT_CTRL, &mut raw)? };
-        Ok(ControlDescription {
-            id: raw.id,
-            name: abi::text(&raw.name),
-            kind: raw.kind,
-            minimum: raw.minimum,
-            maximum: raw.maximum,
-            step: raw.step,
-            default: raw.default_value,
-            flags: raw.flags,
-        })
-    }
-
-    fn menu_item(&self, id: u32, index: u32) -> io::Result<String> {
-        let mut raw = abi::QueryMenu { id, index, ..Default::default() };
-        // SAFETY: QUERYMENU takes a v4l2_querymenu.
-        unsafe { self.ioctl(abi::QUERYMENU, &mut raw)? };
-        Ok(abi::text(&raw.name))
-    }
-
-    fn control_value(&self, id: u32) -> io::Result<i32> {
-        let mut raw = abi::Control { id, value: 0 };
-        // SAFETY: G_CTRL takes a v4l2_control.
-        unsafe { self.ioctl(abi::G_CTRL, &mut raw)? };
-        Ok(raw.value)
     }
 }
 

@@ -1,8 +1,9 @@
 //! `rtcam check`: is the config good, and what would it do? Starts nothing, opens no device.
 
 use super::ConfigArguments;
-use crate::config::{Config, SourceChoice};
+use crate::config::{AuthMode, Config, SourceChoice, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
+use crate::http;
 use crate::overlay::Compositor;
 use std::io::Write;
 
@@ -11,6 +12,7 @@ pub fn run(arguments: &ConfigArguments) -> Result<()> {
     let config = arguments.load()?;
     // as at the start: their files are read whole
     Compositor::open(&config.overlays)?;
+    http::try_certificate(&config)?;
     let name = file.map_or_else(|| "built-in defaults".into(), |path| path.display().to_string());
     writeln!(std::io::stdout(), "{name}: fine\n{}", summary(&config))
         .map_err(|error| Error::new(ErrorKind::Io, "write to stdout").because(error))
@@ -36,9 +38,14 @@ fn summary(config: &Config) -> String {
         1 => "1 overlay".into(),
         many => format!("{many} overlays"),
     };
-    let access = if config.auth.password_hash.is_empty() { "open on this machine only" } else { "with a password" };
+    let scheme = if config.http.tls == TlsMode::Off { "http" } else { "https" };
+    let access = match (config.auth.mode, config.auth.has_credentials()) {
+        (AuthMode::Open, _) => "open to everybody",
+        (AuthMode::Auto, true) => "with a password",
+        (AuthMode::Auto, false) => "open on this machine only",
+    };
     format!(
-        "board {}; shows {source} at {} and {} fps with {layers}, as H.264 at {} to at most {} viewers, on http://{} ({access}) and UDP port {}",
+        "board {}; shows {source} at {} and {} fps with {layers}, as H.264 at {} to at most {} viewers, on {scheme}://{} ({access}) and UDP port {}",
         config.profile,
         camera.size(),
         camera.fps,

@@ -3,6 +3,7 @@
 //! One file per command. Exit codes: 0 fine, 2 bad usage or config, 1 otherwise. Must never start anything before the
 //! config is known to be good. Input: the arguments and stdin.
 
+mod access;
 mod bench;
 mod cameras;
 mod check;
@@ -57,6 +58,9 @@ enum Command {
         #[command(flatten)]
         config: ConfigArguments,
     },
+    /// Who may come in: users for the config, links that expire
+    #[command(subcommand)]
+    Access(access::Access),
     /// Read a password and print the line for the config
     Password,
 }
@@ -85,6 +89,7 @@ pub fn main(start: fn(Config) -> Result<()>) -> ExitCode {
         Some(Command::Cameras { json }) => cameras::run(json),
         Some(Command::Doctor { json, config }) => return doctor::run(&config, json),
         Some(Command::Bench { json, span_ms }) => bench::run(json, Duration::from_millis(span_ms)),
+        Some(Command::Access(wanted)) => access::run(&wanted),
         Some(Command::Password) => password::run(),
     };
     match done {

@@ -27,7 +27,7 @@ pub fn run() -> Result<()> {
     writeln!(std::io::stdout(), "{line}").map_err(|error| Error::new(ErrorKind::Io, "write to stdout").because(error))
 }
 
-fn read_password() -> Result<String> {
+pub fn read_password() -> Result<String> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return checked(read_line(&mut stdin.lock())?);
@@ -66,7 +66,7 @@ fn checked(password: String) -> Result<String> {
     Ok(password)
 }
 
-fn hash(password: &str) -> Result<String> {
+pub fn hash(password: &str) -> Result<String> {
     let fail = |error: String| Error::new(ErrorKind::Internal, "password: hash it").because(error);
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| fail(error.to_string()))?;
     let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);

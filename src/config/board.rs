@@ -6,6 +6,7 @@
 use super::board_keys::PROFILE;
 use super::{Config, PreferredNode, parse};
 use crate::error::Result;
+use crate::media::srtp::SrtpProfile;
 use crate::units::KbitPerSec;
 use std::path::PathBuf;
 
@@ -129,8 +130,8 @@ pub struct Overlay {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Network {
     pub max_viewers: Option<u32>,
-    /// Cheapest for this CPU first.
-    pub srtp: Vec<String>,
+    /// How packets are encrypted, best first. Empty: measured at start, which is better where nothing speaks against it.
+    pub srtp: Vec<SrtpProfile>,
     pub wmem_max: u32,
 }
 
@@ -176,6 +177,14 @@ impl Profile {
         put(&mut config.encoder.bitrate_kbps.0, self.encoder.bitrate_kbps);
         put(&mut config.encoder.key_interval_s, self.encoder.key_interval_s);
         put(&mut config.webrtc.max_viewers, self.network.max_viewers);
+        config.encoder.preferred = self.encoder.backends;
+        config.encoder.libraries = self.encoder.libraries;
+        config.webrtc.srtp = self.network.srtp;
+    }
+
+    /// Not one of those for any machine of an architecture.
+    pub fn is_one_board(&self) -> bool {
+        !self.matching.compatible.is_empty()
     }
 
     pub fn is_verified(&self) -> bool {
@@ -309,7 +318,8 @@ mod tests {
                 "{name}: the last resort"
             );
             assert!(profile.network.max_viewers.is_some(), "{name}: network.max_viewers");
-            assert_eq!(profile.network.srtp.len(), 2, "{name}: network.srtp");
+            let mpp = profile.encoder.backends.iter().any(|backend| backend == "mpp");
+            assert_eq!(mpp, !profile.encoder.libraries.is_empty(), "{name}: encoder.libraries");
             assert!(
                 profile.permissions.devices.contains(&"char-video4linux".to_owned()),
                 "{name}: permissions.devices"
@@ -379,7 +389,20 @@ mod tests {
         assert_eq!(config.encoder.bitrate_kbps, KbitPerSec(2500));
         assert_eq!(config.camera.preferred[0].device, "name:rkispp_scale0");
         assert_eq!(config.camera.preferred[0].format, "NV12");
+        assert_eq!(config.encoder.preferred, ["mpp", "openh264"]);
+        assert_eq!(config.encoder.libraries.last().map(String::as_str), Some("/oem/usr/lib/librockchip_mpp.so"));
+        assert!(config.webrtc.srtp.is_empty(), "measured at start");
         assert_eq!(config.http, Config::default().http, "a profile says nothing about the network address");
+    }
+
+    #[test]
+    fn a_profile_may_say_how_packets_are_encrypted() {
+        let text = "[network]\nsrtp = [\"AES_CM_128_HMAC_SHA1_80\", \"AEAD_AES_128_GCM\"]";
+        let mut config = Config::default();
+        Profile::read("b.toml", text).expect("a good profile").lay_under(&mut config);
+        assert_eq!(config.webrtc.srtp, [SrtpProfile::Cm, SrtpProfile::Gcm]);
+        let error = Profile::read("b.toml", "[network]\nsrtp = [\"NULL\"]").expect_err("no such thing").to_string();
+        assert!(error.starts_with("b.toml:2: network.srtp = [\"NULL\"]: \"NULL\": "), "{error}");
     }
 
     #[test]

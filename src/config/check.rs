@@ -3,7 +3,7 @@
 //! Must never open a device or a socket. Input: a config whose single values have all been looked at.
 
 use super::parse::Notes;
-use super::{Config, IceUrl, LayerKind, SourceChoice};
+use super::{AuthMode, Config, IceUrl, LayerKind, SourceChoice, TlsMode};
 use std::path::Path;
 
 /// A rule about one key that only the floors above can judge, and the words for the user where it is broken.
@@ -22,6 +22,8 @@ impl FurtherRule {
 
 pub fn check(config: &Config, notes: &mut Notes) {
     check_access(config, notes);
+    check_users(config, notes);
+    check_tls(config, notes);
     check_camera(config, notes);
     check_overlays(config, notes);
     check_webrtc(config, notes);
@@ -29,12 +31,47 @@ pub fn check(config: &Config, notes: &mut Notes) {
 
 fn check_access(config: &Config, notes: &mut Notes) {
     let listen = config.http.listen;
-    if !listen.ip().to_canonical().is_loopback() && config.auth.password_hash.is_empty() {
+    let is_open = config.auth.mode == AuthMode::Open;
+    if !listen.ip().to_canonical().is_loopback() && !config.auth.has_credentials() && !is_open {
         notes.about(
             "http.listen",
             "without a password anybody on the network could watch; run `rtcam password` and put the line it prints \
-             under [auth], or listen on 127.0.0.1",
+             under [auth], or listen on 127.0.0.1 (if everybody may watch: auth.mode = \"open\")",
         );
+    }
+}
+
+fn check_users(config: &Config, notes: &mut Notes) {
+    let users = &config.auth.users;
+    for (number, user) in users.iter().enumerate() {
+        let key = |name: &str| format!("auth.user.{number}.{name}");
+        // what was set and is wrong has been told
+        if user.name.is_empty() && !notes.was_set(&key("name")) {
+            notes.about(&key("name"), "every user needs a name");
+        } else if users[..number].iter().any(|other| other.name == user.name) {
+            notes.about(&key("name"), "two users have this name");
+        }
+        if user.password_hash.is_empty() && !notes.was_set(&key("password_hash")) {
+            let why = format!("user {:?} needs a password; `rtcam access add` prints the lines", user.name);
+            notes.about(&key("password_hash"), &why);
+        }
+    }
+}
+
+fn check_tls(config: &Config, notes: &mut Notes) {
+    let files = [("http.tls_certificate", &config.http.tls_certificate), ("http.tls_key", &config.http.tls_key)];
+    for (key, path) in files {
+        let is_set = !path.as_os_str().is_empty();
+        match config.http.tls {
+            TlsMode::Files if !is_set => {
+                notes.about(key, "is needed with http.tls = \"files\": the path of a PEM file")
+            }
+            TlsMode::Files => check_file(key, path, notes),
+            TlsMode::Off | TlsMode::SelfSigned if is_set => {
+                notes.about(key, "is used with http.tls = \"files\" only; set that as well");
+            }
+            TlsMode::Off | TlsMode::SelfSigned => {}
+        }
     }
 }
 

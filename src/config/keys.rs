@@ -5,8 +5,8 @@
 
 use super::board;
 use super::{
-    Config, Corner, ExtraAddress, IceServerConfig, IceUrl, LayerKind, LogLevel, OverlayConfig, Secret, SourceChoice,
-    Tone,
+    AuthMode, Config, Corner, ExtraAddress, HostLeaves, IceServerConfig, IceUrl, LayerKind, LogLevel, OverlayConfig,
+    Preset, Role, Secret, SourceChoice, TlsMode, Tone, UserConfig,
 };
 use crate::units::KbitPerSec;
 use argon2::password_hash::phc::PasswordHash;
@@ -23,6 +23,15 @@ pub struct Plan<T: 'static> {
 pub struct Section<T: 'static> {
     pub name: &'static str,
     pub keys: &'static [Key<T>],
+}
+
+/// A list of tables such as `[[overlay]]`.
+pub struct List<T: 'static> {
+    pub name: &'static str,
+    pub keys: &'static [Key<T>],
+    pub most: usize,
+    /// A short one, for messages.
+    pub example: &'static str,
 }
 
 pub struct Key<T: 'static> {
@@ -64,6 +73,11 @@ pub enum Rule<T: 'static> {
         clear: fn(&mut T),
         add: fn(&mut T, &str) -> bool,
     },
+    /// A table of names that are free, each with a whole number or true or false.
+    Numbers {
+        form: &'static str,
+        add: fn(&mut T, &str, i64) -> bool,
+    },
 }
 
 /// A word and what it sets.
@@ -78,6 +92,7 @@ impl<T> Rule<T> {
             Rule::Flag(_) => "true or false",
             Rule::OneOf(_) | Rule::Known { .. } | Rule::Text { .. } | Rule::Secret { .. } => "text in quotes",
             Rule::Texts { .. } => "a list of texts such as [\"a\", \"b\"]",
+            Rule::Numbers { .. } => "a table such as {brightness = 10}",
         }
     }
 
@@ -91,7 +106,10 @@ impl<T> Rule<T> {
                 let quoted: Vec<String> = self.words().iter().map(|word| format!("{word:?}")).collect();
                 quoted.join(", ")
             }
-            Rule::Text { form, .. } | Rule::Secret { form, .. } | Rule::Texts { form, .. } => (*form).into(),
+            Rule::Text { form, .. }
+            | Rule::Secret { form, .. }
+            | Rule::Texts { form, .. }
+            | Rule::Numbers { form, .. } => (*form).into(),
         }
     }
 
@@ -134,10 +152,25 @@ const fn secret<T>(name: &'static str, form: &'static str, set: fn(&mut T, &str)
 }
 
 /// The config file, in the order of `rtcam.example.toml`.
-pub static CONFIG: Plan<Config> = Plan { top: TOP, sections: SECTIONS, lists: &["overlay", "webrtc.ice_server"] };
+pub static CONFIG: Plan<Config> =
+    Plan { top: TOP, sections: SECTIONS, lists: &["overlay", "camera.preset", "auth.user", "webrtc.ice_server"] };
 
-static TOP: &[Key<Config>] =
-    &[Key { name: "board", rule: Rule::Known { words: board::choices, set: |c, v| c.board = v.into() } }];
+pub static OVERLAYS: List<OverlayConfig> =
+    List { name: "overlay", keys: OVERLAY, most: 32, example: r#"{type="logo"}"# };
+
+pub static PRESETS: List<Preset> =
+    List { name: "camera.preset", keys: PRESET, most: 16, example: r#"{name="night", controls={brightness=10}}"# };
+
+pub static USERS: List<UserConfig> =
+    List { name: "auth.user", keys: USER, most: 64, example: r#"{name="anna", role="host", password_hash="..."}"# };
+
+pub static ICE_SERVERS: List<IceServerConfig> =
+    List { name: "webrtc.ice_server", keys: ICE_SERVER, most: 4, example: r#"{urls=["stun:stun.example.org"]}"# };
+
+static TOP: &[Key<Config>] = &[
+    Key { name: "board", rule: Rule::Known { words: board::choices, set: |c, v| c.board = v.into() } },
+    text("state_dir", "a path", |c, v| put_path(&mut c.state_dir, v)),
+];
 
 static SECTIONS: &[Section<Config>] = &[
     Section { name: "camera", keys: CAMERA },
@@ -145,6 +178,7 @@ static SECTIONS: &[Section<Config>] = &[
     Section { name: "http", keys: HTTP },
     Section { name: "auth", keys: AUTH },
     Section { name: "webrtc", keys: WEBRTC },
+    Section { name: "room", keys: ROOM },
     Section { name: "log", keys: LOG },
 ];
 
@@ -173,8 +207,26 @@ static CAMERA: &[Key<Config>] = &[
     flag("timecode", |c, v| c.camera.timecode = v),
 ];
 
+/// The keys of one `[[camera.preset]]`.
+static PRESET: &[Key<Preset>] = &[
+    text("name", "text of 1 to 32 characters", |p, v| {
+        p.name = v.into();
+        (1..=32).contains(&v.chars().count()) && !v.chars().any(char::is_control)
+    }),
+    Key {
+        name: "controls",
+        rule: Rule::Numbers {
+            form: "at most 32 names of controls, each with a whole number, true or false",
+            add: |p, name, value| {
+                p.controls.insert(name.into(), value);
+                p.controls.len() <= 32 && !name.is_empty()
+            },
+        },
+    },
+];
+
 /// The keys of one `[[overlay]]`.
-pub static OVERLAY: &[Key<OverlayConfig>] = &[
+static OVERLAY: &[Key<OverlayConfig>] = &[
     one_of("type", &[("logo", |o| o.kind = LayerKind::Logo), ("text", |o| o.kind = LayerKind::Text)]),
     text("file", "a path", |o, v| put_path(&mut o.file, v)),
     text("text", "text of at most 512 bytes without control characters", |o, v| {
@@ -233,18 +285,83 @@ static HTTP: &[Key<Config>] = &[
             },
         },
     },
+    one_of(
+        "tls",
+        &[
+            ("off", |c| c.http.tls = TlsMode::Off),
+            ("self-signed", |c| c.http.tls = TlsMode::SelfSigned),
+            ("files", |c| c.http.tls = TlsMode::Files),
+        ],
+    ),
+    text("tls_certificate", "a path", |c, v| put_path(&mut c.http.tls_certificate, v)),
+    text("tls_key", "a path", |c, v| put_path(&mut c.http.tls_key, v)),
 ];
 
-static AUTH: &[Key<Config>] = &[Key {
-    name: "password_hash",
-    rule: Rule::Secret {
-        form: "the line that `rtcam password` prints (an Argon2 hash), not the password itself",
-        set: |c, v| {
-            c.auth.password_hash = Secret::new(v);
-            v.is_empty() || is_password_hash(v)
+static AUTH: &[Key<Config>] = &[
+    one_of("mode", &[("auto", |c| c.auth.mode = AuthMode::Auto), ("open", |c| c.auth.mode = AuthMode::Open)]),
+    one_of(
+        "open_role",
+        &[
+            ("viewer", |c| c.auth.open_role = Role::Viewer),
+            ("operator", |c| c.auth.open_role = Role::Operator),
+            ("host", |c| c.auth.open_role = Role::Host),
+        ],
+    ),
+    Key {
+        name: "password_hash",
+        rule: Rule::Secret {
+            form: "the line that `rtcam password` prints (an Argon2 hash), not the password itself",
+            set: |c, v| {
+                c.auth.password_hash = Secret::new(v);
+                v.is_empty() || is_password_hash(v)
+            },
         },
     },
-}];
+    one_of(
+        "password_role",
+        &[
+            ("viewer", |c| c.auth.password_role = Role::Viewer),
+            ("operator", |c| c.auth.password_role = Role::Operator),
+            ("host", |c| c.auth.password_role = Role::Host),
+        ],
+    ),
+    whole("session_hours", 1, 720, |c, v| c.auth.session_hours = v as u32),
+];
+
+/// The keys of one `[[auth.user]]`.
+static USER: &[Key<UserConfig>] = &[
+    text("name", USER_NAME_FORM, |u, v| {
+        u.name = v.into();
+        is_user_name(v)
+    }),
+    one_of(
+        "role",
+        &[
+            ("viewer", |u| u.role = Role::Viewer),
+            ("operator", |u| u.role = Role::Operator),
+            ("host", |u| u.role = Role::Host),
+        ],
+    ),
+    Key {
+        name: "password_hash",
+        rule: Rule::Secret {
+            form: "the line that `rtcam access add` prints (an Argon2 hash), not the password itself",
+            set: |u, v| {
+                u.password_hash = Secret::new(v);
+                is_password_hash(v)
+            },
+        },
+    },
+];
+
+pub const USER_NAME_FORM: &str = "1 to 32 characters without a colon, control characters or blanks at its ends";
+
+/// People see it, and Basic ends it with a colon.
+pub fn is_user_name(value: &str) -> bool {
+    (1..=32).contains(&value.chars().count())
+        && !value.contains(|c: char| c == ':' || c.is_control())
+        && value.trim() == value
+}
 
 static WEBRTC: &[Key<Config>] = &[
     whole("udp_port", 0, 65_535, |c, v| c.webrtc.udp_port = v as u16),
@@ -267,7 +384,7 @@ static WEBRTC: &[Key<Config>] = &[
 ];
 
 /// The keys of one `[[webrtc.ice_server]]`.
-pub static ICE_SERVER: &[Key<IceServerConfig>] = &[
+static ICE_SERVER: &[Key<IceServerConfig>] = &[
     Key {
         name: "urls",
         rule: Rule::Texts {
@@ -294,15 +411,32 @@ pub static ICE_SERVER: &[Key<IceServerConfig>] = &[
     whole("ttl_s", 60, 3600, |s, v| s.ttl_s = v as u32),
 ];
 
-static LOG: &[Key<Config>] = &[one_of(
-    "level",
-    &[
-        ("error", |c| c.log.level = LogLevel::Error),
-        ("warn", |c| c.log.level = LogLevel::Warn),
-        ("info", |c| c.log.level = LogLevel::Info),
-        ("debug", |c| c.log.level = LogLevel::Debug),
-    ],
-)];
+static ROOM: &[Key<Config>] = &[
+    one_of(
+        "host_leaves",
+        &[
+            ("keep", |c| c.room.host_leaves = HostLeaves::Keep),
+            ("release", |c| c.room.host_leaves = HostLeaves::Release),
+            ("close", |c| c.room.host_leaves = HostLeaves::Close),
+        ],
+    ),
+    flag("chat", |c, v| c.room.chat = v),
+    whole("max_people", 1, 256, |c, v| c.room.max_people = v as u32),
+];
+
+static LOG: &[Key<Config>] = &[
+    one_of(
+        "level",
+        &[
+            ("error", |c| c.log.level = LogLevel::Error),
+            ("warn", |c| c.log.level = LogLevel::Warn),
+            ("info", |c| c.log.level = LogLevel::Info),
+            ("debug", |c| c.log.level = LogLevel::Debug),
+        ],
+    ),
+    text("viewers_file", "a path", |c, v| put_path(&mut c.log.viewers_file, v)),
+    whole("viewers_file_mb", 1, 1024, |c, v| c.log.viewers_file_mb = v as u32),
+];
 
 fn put_path(place: &mut PathBuf, value: &str) -> bool {
     *place = value.into();
@@ -446,7 +580,9 @@ mod tests {
             check_comments(section.name, section.keys);
         }
         check_comments("overlay", OVERLAY);
+        check_comments("auth.user", USER);
         check_comments("webrtc.ice_server", ICE_SERVER);
+        check_comments("camera.preset", PRESET);
     }
 
     #[test]
@@ -457,5 +593,7 @@ mod tests {
         assert_eq!(config.overlays, [logo, text]);
         let server = IceServerConfig { urls: vec!["stun:stun.example.org".into()], ..IceServerConfig::default() };
         assert_eq!(config.webrtc.ice_servers, [server]);
+        let controls = [("exposure_auto".into(), 1), ("brightness".into(), 10)].into();
+        assert_eq!(config.camera.presets, [Preset { name: "night".into(), controls }]);
     }
 }

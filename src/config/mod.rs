@@ -12,10 +12,13 @@ mod parse;
 
 pub use check::FurtherRule;
 pub use ice_url::{IceUrl, Scheme, Transport};
+pub use keys::{USER_NAME_FORM, is_user_name};
 pub use parse::{load, parse, parse_on};
 
+use crate::media::srtp::SrtpProfile;
 use crate::units::{KbitPerSec, Size};
 use board::Profile;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -23,6 +26,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// `auto` or the name of a board.
     pub board: String,
+    /// Where keys, links and certificates are kept. Empty: the usual place.
+    pub state_dir: PathBuf,
     /// What is known of the board this is; not a setting. Its defaults lie below the user's.
     pub profile: Profile,
     pub camera: CameraConfig,
@@ -31,6 +36,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub auth: AuthConfig,
     pub webrtc: WebRtcConfig,
+    pub room: RoomConfig,
     pub log: LogConfig,
 }
 
@@ -38,6 +44,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             board: "auto".into(),
+            state_dir: PathBuf::new(),
             profile: Profile::default(),
             camera: CameraConfig::default(),
             overlays: Vec::new(),
@@ -45,6 +52,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             auth: AuthConfig::default(),
             webrtc: WebRtcConfig::default(),
+            room: RoomConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -77,6 +85,16 @@ pub struct CameraConfig {
     pub file: PathBuf,
     /// Draw the TC40 timecode row into the pattern.
     pub timecode: bool,
+    /// What `[[camera.preset]]` lists.
+    pub presets: Vec<Preset>,
+}
+
+/// Control values that go by one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preset {
+    pub name: String,
+    /// Of the control's key, as `rtcam cameras` and the page show it; 1 and 0 for on and off.
+    pub controls: BTreeMap<String, i64>,
 }
 
 /// A node that a board is known to have.
@@ -106,6 +124,7 @@ impl Default for CameraConfig {
             format: "auto".into(),
             file: PathBuf::new(),
             timecode: false,
+            presets: Vec::new(),
         }
     }
 }
@@ -188,8 +207,12 @@ pub struct EncoderConfig {
     pub bitrate_kbps: KbitPerSec,
     /// Longest time between key frames, seconds. Joining viewers get theirs at once, so long is cheap.
     pub key_interval_s: u32,
-    /// `auto` (the names it has on boards) or the file of Rockchip's MPP library.
+    /// `auto` (`libraries`) or the file of Rockchip's MPP library.
     pub mpp_library: String,
+    /// What `backend = "auto"` tries, best first: from the board's profile. Empty: every backend there is.
+    pub preferred: Vec<String>,
+    /// What `mpp_library = "auto"` tries, from the board's profile. Empty: the usual names.
+    pub libraries: Vec<String>,
 }
 
 impl Default for EncoderConfig {
@@ -199,6 +222,8 @@ impl Default for EncoderConfig {
             bitrate_kbps: KbitPerSec(1500),
             key_interval_s: 10,
             mpp_library: "auto".into(),
+            preferred: Vec::new(),
+            libraries: Vec::new(),
         }
     }
 }
@@ -208,11 +233,29 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Names by which browsers may reach us besides our own addresses, `host` or `host:port` (Origin and Host check).
     pub names: Vec<String>,
+    pub tls: TlsMode,
+    /// PEM files of `tls = "files"`.
+    pub tls_certificate: PathBuf,
+    pub tls_key: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    Off,
+    /// A certificate of our own making, kept in the state directory.
+    SelfSigned,
+    Files,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        HttpConfig { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), names: Vec::new() }
+        HttpConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            names: Vec::new(),
+            tls: TlsMode::Off,
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
+        }
     }
 }
 
@@ -229,9 +272,70 @@ pub enum Role {
     Host,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+impl Role {
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Host => "host",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Credentials are needed where any are set; without, everybody on this machine is at home.
+    Auto,
+    /// Nobody needs credentials, on whatever address. Only by the user's own hand.
+    Open,
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub struct AuthConfig {
-    /// Argon2 hash in PHC form, printed by `rtcam password`. Empty: open access, allowed on loopback only.
+    pub mode: AuthMode,
+    /// With `mode = "open"`: what somebody without credentials may do.
+    pub open_role: Role,
+    /// The one shared password, as an Argon2 hash in PHC form, printed by `rtcam password`. Empty: there is none.
+    pub password_hash: Secret,
+    pub password_role: Role,
+    pub users: Vec<UserConfig>,
+    /// How long a login lasts.
+    pub session_hours: u32,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        AuthConfig {
+            mode: AuthMode::Auto,
+            open_role: Role::Viewer,
+            password_hash: Secret::default(),
+            password_role: Role::Host,
+            users: Vec::new(),
+            session_hours: 12,
+        }
+    }
+}
+
+impl AuthConfig {
+    pub fn has_credentials(&self) -> bool {
+        !self.password_hash.is_empty() || !self.users.is_empty()
+    }
+
+    /// What somebody who shows nothing may do; None: nothing at all.
+    pub fn role_of_strangers(&self) -> Option<Role> {
+        match self.mode {
+            AuthMode::Open => Some(self.open_role),
+            AuthMode::Auto if self.has_credentials() => None,
+            AuthMode::Auto => Some(Role::Host),
+        }
+    }
+}
+
+/// One `[[auth.user]]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserConfig {
+    pub name: String,
+    pub role: Role,
     pub password_hash: Secret,
 }
 
@@ -274,6 +378,8 @@ pub struct WebRtcConfig {
     /// Playout delay asked of browsers, in milliseconds. 0/0 shows each picture at once.
     pub playout_delay_min_ms: u32,
     pub playout_delay_max_ms: u32,
+    /// How packets are encrypted, best first: from the board's profile. Empty: measured at start.
+    pub srtp: Vec<SrtpProfile>,
 }
 
 impl Default for WebRtcConfig {
@@ -286,6 +392,7 @@ impl Default for WebRtcConfig {
             max_viewers: 32,
             playout_delay_min_ms: 0,
             playout_delay_max_ms: 0,
+            srtp: Vec::new(),
         }
     }
 }
@@ -338,6 +445,32 @@ impl Default for IceServerConfig {
     }
 }
 
+/// What becomes of the room when its last host leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostLeaves {
+    /// Control stays with its holder.
+    Keep,
+    /// Control becomes free.
+    Release,
+    /// Newcomers are refused until a host is back.
+    Close,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoomConfig {
+    pub host_leaves: HostLeaves,
+    /// Off: only hosts write.
+    pub chat: bool,
+    /// Seats; never fewer than `webrtc.max_viewers`.
+    pub max_people: u32,
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        RoomConfig { host_leaves: HostLeaves::Keep, chat: true, max_people: 64 }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     Error,
@@ -349,10 +482,14 @@ pub enum LogLevel {
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     pub level: LogLevel,
+    /// One JSON line per viewer and 10 s. Empty: none are written.
+    pub viewers_file: PathBuf,
+    /// Megabytes after which a new file is begun; three are kept.
+    pub viewers_file_mb: u32,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { level: LogLevel::Info }
+        LogConfig { level: LogLevel::Info, viewers_file: PathBuf::new(), viewers_file_mb: 1 }
     }
 }

@@ -3,10 +3,10 @@
 //! Must never guess a value: a config with one mistake is no config. Input: the user's file, read as a whole and at
 //! most 1 MiB long.
 
+use super::Config;
 use super::board::Machine;
 use super::check::{FurtherRule, check};
-use super::keys::{CONFIG, ICE_SERVER, Key, OVERLAY, Plan, Rule};
-use super::{Config, IceServerConfig, OverlayConfig};
+use super::keys::{CONFIG, ICE_SERVERS, Key, List, OVERLAYS, PRESETS, Plan, Rule, USERS};
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,8 +15,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 const MAX_FILE_BYTES: u64 = 1 << 20;
-const MAX_LAYERS: usize = 32;
-const MAX_ICE_SERVERS: usize = 4;
 const MAX_PROBLEMS_SHOWN: usize = 10;
 /// Longer values are cut where a message quotes them.
 const MAX_QUOTED_CHARS: usize = 60;
@@ -161,48 +159,21 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn root(&mut self, root: &DeTable, config: &mut Config) {
         for (name, value) in root {
-            match (name.get_ref().as_ref(), value.get_ref()) {
-                ("overlay", _) => self.overlays(value, config),
-                ("webrtc", DeValue::Table(table)) => self.webrtc(table, config),
-                _ => self.entry(config, &CONFIG, name, value),
+            if name.get_ref() == "overlay" {
+                self.list(&OVERLAYS, value, &mut config.overlays);
+            } else {
+                self.entry(config, &CONFIG, name, value);
             }
         }
-    }
-
-    /// A section with a list in it.
-    fn webrtc(&mut self, table: &DeTable, config: &mut Config) {
-        for (key, value) in table {
-            if key.get_ref() == "ice_server" {
-                self.ice_servers(value, config);
-                continue;
-            }
-            let keys = CONFIG.sections.iter().find(|section| section.name == "webrtc").map_or(&[][..], |s| s.keys);
-            self.key(config, keys, (&CONFIG, "webrtc"), (key.get_ref(), key.span()), value);
+        let within = |section: &str, list: &str| root.get(section).and_then(|s| s.get_ref().as_table()?.get(list));
+        if let Some(presets) = within("camera", "preset") {
+            self.list(&PRESETS, presets, &mut config.camera.presets);
         }
-    }
-
-    /// The list replaces what was there.
-    fn ice_servers(&mut self, value: &Spanned<DeValue>, config: &mut Config) {
-        config.webrtc.ice_servers.clear();
-        self.notes.set.retain(|place| !place.key.starts_with("webrtc.ice_server."));
-        let servers = match value.get_ref() {
-            DeValue::Array(servers) if servers.len() <= MAX_ICE_SERVERS => servers,
-            DeValue::Array(_) => {
-                return self.problem(&value.span(), &format!("at most {MAX_ICE_SERVERS} ICE servers are possible"));
-            }
-            _ => return self.problem(&value.span(), "ice_server must be a list: write [[webrtc.ice_server]]"),
-        };
-        for (number, server) in servers.iter().enumerate() {
-            let DeValue::Table(table) = server.get_ref() else {
-                self.problem(&server.span(), "each ICE server is a table such as {urls=[\"stun:stun.example.org\"]}");
-                continue;
-            };
-            let mut made = IceServerConfig::default();
-            for (key, value) in table {
-                let section = format!("webrtc.ice_server.{number}");
-                self.key(&mut made, ICE_SERVER, (&CONFIG, &section), (key.get_ref(), key.span()), value);
-            }
-            config.webrtc.ice_servers.push(made);
+        if let Some(users) = within("auth", "user") {
+            self.list(&USERS, users, &mut config.auth.users);
+        }
+        if let Some(servers) = within("webrtc", "ice_server") {
+            self.list(&ICE_SERVERS, servers, &mut config.webrtc.ice_servers);
         }
     }
 
@@ -211,7 +182,8 @@ impl Reader<'_> {
         let section = plan.sections.iter().find(|section| section.name == name.get_ref());
         match (section, value.get_ref()) {
             (Some(section), DeValue::Table(table)) => {
-                for (key, value) in table {
+                let is_list = |key: &str| plan.lists.iter().any(|list| *list == format!("{}.{key}", section.name));
+                for (key, value) in table.iter().filter(|(key, _)| !is_list(key.get_ref())) {
                     self.key(target, section.keys, (plan, section.name), (key.get_ref(), key.span()), value);
                 }
             }
@@ -227,27 +199,28 @@ impl Reader<'_> {
     }
 
     /// The list replaces what was there.
-    fn overlays(&mut self, value: &Spanned<DeValue>, config: &mut Config) {
-        config.overlays.clear();
-        self.notes.set.retain(|place| !place.key.starts_with("overlay."));
-        let layers = match value.get_ref() {
-            DeValue::Array(layers) if layers.len() <= MAX_LAYERS => layers,
+    fn list<T: Default>(&mut self, list: &'static List<T>, value: &Spanned<DeValue>, target: &mut Vec<T>) {
+        let name = list.name;
+        target.clear();
+        self.notes.set.retain(|place| !place.key.starts_with(&format!("{name}.")));
+        let rows = match value.get_ref() {
+            DeValue::Array(rows) if rows.len() <= list.most => rows,
             DeValue::Array(_) => {
-                return self.problem(&value.span(), &format!("at most {MAX_LAYERS} overlays are possible"));
+                return self.problem(&value.span(), &format!("at most {} {name}s are possible", list.most));
             }
-            _ => return self.problem(&value.span(), "overlay must be a list: write [[overlay]]"),
+            _ => return self.problem(&value.span(), &format!("{name} must be a list: write [[{name}]]")),
         };
-        for (number, layer) in layers.iter().enumerate() {
-            let DeValue::Table(table) = layer.get_ref() else {
-                self.problem(&layer.span(), "each overlay is a table such as {type=\"logo\"}");
+        for (number, row) in rows.iter().enumerate() {
+            let DeValue::Table(table) = row.get_ref() else {
+                self.problem(&row.span(), &format!("each {name} is a table such as {}", list.example));
                 continue;
             };
-            let mut made = OverlayConfig::default();
+            let mut made = T::default();
             for (key, value) in table {
-                let section = format!("overlay.{number}");
-                self.key(&mut made, OVERLAY, (&CONFIG, &section), (key.get_ref(), key.span()), value);
+                let section = format!("{name}.{number}");
+                self.key(&mut made, list.keys, (&CONFIG, &section), (key.get_ref(), key.span()), value);
             }
-            config.overlays.push(made);
+            target.push(made);
         }
     }
 
@@ -265,8 +238,10 @@ impl Reader<'_> {
             _ if CONFIG.top.iter().any(|key| key.name == path) => {
                 self.key(config, CONFIG.top, (&CONFIG, ""), (path, nowhere), &value);
             }
-            _ if path == "overlay" => self.overlays(&value, config),
-            _ if path == "webrtc.ice_server" => self.ice_servers(&value, config),
+            _ if path == OVERLAYS.name => self.list(&OVERLAYS, &value, &mut config.overlays),
+            _ if path == USERS.name => self.list(&USERS, &value, &mut config.auth.users),
+            _ if path == ICE_SERVERS.name => self.list(&ICE_SERVERS, &value, &mut config.webrtc.ice_servers),
+            _ if path == PRESETS.name => self.list(&PRESETS, &value, &mut config.camera.presets),
             _ if name == "overlay" => self.problem(&nowhere, "overlays are set as a whole: overlay=[{type=\"logo\"}]"),
             Some(section) if !key.is_empty() => {
                 self.key(config, section.keys, (&CONFIG, name), (key, nowhere), &value);
@@ -289,14 +264,15 @@ impl Reader<'_> {
             let names: Vec<&'static str> = keys.iter().map(|key| key.name).chain(lists).collect();
             return self.problem(&name_span, &unknown_key(plan, section, name, &names));
         };
-        // `overlay.0` is shown as `overlay`
-        let shown = match section.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('.') {
+        let list = list_of(section);
+        let shown = match list.unwrap_or(section) {
             "" => name.to_owned(),
             section => format!("{section}.{name}"),
         };
-        // an argument is shown as a whole, and this list may hold secrets
-        let in_argument = matches!(self.source, Source::Argument { .. }) && section.starts_with("webrtc.ice_server.");
-        let secret = matches!(key.rule, Rule::Secret { .. }) || in_argument;
+        let is_secret = |key: &Key<T>| matches!(key.rule, Rule::Secret { .. });
+        // an argument holds the whole list: its other keys' values as well
+        let whole_list = list.is_some() && matches!(self.source, Source::Argument { .. });
+        let secret = is_secret(key) || whole_list && keys.iter().any(is_secret);
         let (order, lead) = (self.source.order(&value.span()), self.source.lead(&shown, &value.span(), secret));
         if let Err(why) = put(target, &key.rule, value.get_ref()) {
             self.notes.add(order, format!("{lead}: {why}"));
@@ -343,6 +319,12 @@ impl Source<'_> {
             Source::Argument { text, .. } => format!("--set {}", quoted(text)),
         }
     }
+}
+
+/// `overlay.2` is a row of the list `overlay`.
+fn list_of(section: &str) -> Option<&str> {
+    let (list, number) = section.rsplit_once('.')?;
+    number.parse::<usize>().is_ok().then_some(list)
 }
 
 fn line_of(text: &[u8], at: usize) -> usize {
@@ -410,6 +392,20 @@ fn put<T>(target: &mut T, rule: &Rule<T>, value: &DeValue) -> Result<(), String>
                 Err(must_be())
             }
         }
+        (Rule::Numbers { add, .. }, DeValue::Table(table)) => {
+            for (name, value) in table {
+                let number = match value.get_ref() {
+                    DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
+                    DeValue::Boolean(on) => Some(i64::from(*on)),
+                    _ => None,
+                };
+                let number = number.ok_or_else(|| format!("{:?}: {}", name.get_ref(), must_be()))?;
+                if !add(target, name.get_ref(), number) {
+                    return Err(format!("{:?}: {}", name.get_ref(), must_be()));
+                }
+            }
+            Ok(())
+        }
         (Rule::Texts { clear, add, .. }, DeValue::Array(items)) => {
             clear(target);
             for item in items.iter() {
@@ -425,10 +421,7 @@ fn put<T>(target: &mut T, rule: &Rule<T>, value: &DeValue) -> Result<(), String>
 }
 
 fn unknown_key<P>(plan: &Plan<P>, section: &str, name: &str, names: &[&'static str]) -> String {
-    let title = match section.rsplit_once('.') {
-        Some((list, _)) if plan.lists.contains(&list) => format!("[[{list}]]"),
-        _ => format!("[{section}]"),
-    };
+    let title = list_of(section).map_or(format!("[{section}]"), |list| format!("[[{list}]]"));
     let hint = match did_you_mean(name, names) {
         none if none.is_empty() => belongs_to(plan, name),
         near => near,
@@ -447,8 +440,7 @@ fn unknown_section<P>(plan: &Plan<P>, name: &str, is_section: bool) -> String {
         return format!("unknown key {name:?} outside a section{hint}");
     }
     let sections = plan.sections.iter().map(|section| section.name);
-    let lists = plan.lists.iter().copied().filter(|list| !list.contains('.'));
-    let names: Vec<&'static str> = sections.chain(lists).collect();
+    let names: Vec<&'static str> = sections.chain(plan.lists.iter().copied()).collect();
     let hint = match nearest(name, &names) {
         Some(list) if plan.lists.contains(&list) => format!("; did you mean [[{list}]]?"),
         Some(near) => format!("; did you mean [{near}]?"),

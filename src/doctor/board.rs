@@ -37,7 +37,7 @@ fn which(facts: &Facts) -> Finding {
 
 fn verified(profile: &Profile) -> Option<Finding> {
     // an emulator and a PC are what the tests run on
-    let is_board = !profile.matching.compatible.is_empty() && profile.name != "qemu-virt";
+    let is_board = profile.is_one_board() && profile.name != "qemu-virt";
     (is_board && !profile.is_verified()).then(|| {
         let what = format!("nobody has verified this profile on hardware yet ({})", profile.status.notes);
         Finding::warn(GROUP, what, "if something below is wrong, set it in rtcam.toml and tell us")

@@ -7,7 +7,7 @@ use crate::config::board::Profile;
 use crate::units::{KbitPerSec, Size};
 
 const GROUP: &str = "encoder";
-const SOFTWARE: &str = "openh264";
+pub const SOFTWARE: &str = "openh264";
 /// What small ARM processors encode in software at a usable rate.
 const SMALL: Size = Size { width: 640, height: 480 };
 
@@ -20,30 +20,53 @@ pub struct Facts<'a> {
     /// `auto` or a name.
     pub wanted: &'a str,
     /// Each backend of this build in its order, with the reason where it does not open.
-    pub backends: Vec<(&'static str, Option<String>)>,
+    pub backends: Vec<Attempt>,
     /// Of those the profile names, the device nodes that are there.
     pub devices: Vec<String>,
 }
 
+type Attempt = (&'static str, Option<String>);
+
+impl Facts<'_> {
+    /// The backend that would encode.
+    pub fn taken(&self) -> Option<&'static str> {
+        let attempts = match self.wanted {
+            "auto" => self.in_order(),
+            named => self.backends.iter().filter(|(name, _)| *name == named).collect(),
+        };
+        attempts.into_iter().find(|(_, why)| why.is_none()).map(|(name, _)| *name)
+    }
+
+    /// What `auto` tries, as the board's profile orders it.
+    fn in_order(&self) -> Vec<&Attempt> {
+        let order = &self.profile.encoder.backends;
+        if order.is_empty() {
+            return self.backends.iter().collect();
+        }
+        order.iter().filter_map(|wanted| self.backends.iter().find(|(name, _)| name == wanted)).collect()
+    }
+}
+
 pub fn judge(facts: &Facts) -> Vec<Finding> {
-    let taken = facts.backends.iter().find(|(name, why)| why.is_none() && [*name, "auto"].contains(&facts.wanted));
     let mut findings: Vec<Finding> = facts.backends.iter().map(|backend| judge_backend(facts, backend)).collect();
-    match taken {
+    match facts.taken() {
         None => findings.push(Finding::bad(
             GROUP,
             format!("no encoder opens for {} (encoder.backend = {:?})", facts.size, facts.wanted),
             "set encoder.backend = \"auto\", and a size that is even and at least 16x16",
         )),
-        Some((name, _)) => findings.extend(judge_taken(facts, name)),
+        Some(name) => findings.extend(judge_taken(facts, name)),
     }
     findings
 }
 
-fn judge_backend(facts: &Facts, (name, why): &(&'static str, Option<String>)) -> Finding {
+fn judge_backend(facts: &Facts, (name, why): &Attempt) -> Finding {
     match why {
         None => Finding::ok(GROUP, format!("{name} opens for {}", facts.size)),
-        // the profile says that this board should have it
-        Some(why) if facts.profile.encoder.backends.iter().any(|known| known == name) => {
+        // the profile says that this very board should have it
+        Some(why)
+            if facts.profile.is_one_board() && facts.profile.encoder.backends.iter().any(|known| known == name) =>
+        {
             let there = match facts.devices.as_slice() {
                 [] => "none of its device nodes is there".into(),
                 devices => format!("of its device nodes there are {}", devices.join(", ")),

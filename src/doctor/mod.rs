@@ -4,6 +4,7 @@
 //! the command's part. A new check is a function in its group's file; a new group is one file and its call in the command.
 
 pub mod board;
+pub mod buffers;
 pub mod camera;
 pub mod clock;
 pub mod cpu;

@@ -15,6 +15,8 @@ pub struct Facts {
     pub media: Result<(), ErrorKind>,
     /// ICE-TCP, where it is on.
     pub tcp: Option<(SocketAddr, Result<(), ErrorKind>)>,
+    /// Bytes that a socket may hold for sending (net.core.wmem_max), and what the board's profile wants, where known.
+    pub send_buffer: Option<(u32, u32)>,
     /// Another rtcam runs on this machine.
     pub runs_already: bool,
 }
@@ -27,6 +29,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     if let Some((tcp, outcome)) = facts.tcp {
         findings.push(judge_port(facts, &format!("TCP {tcp} (video)"), outcome, "webrtc.tcp_port"));
     }
+    findings.extend(facts.send_buffer.map(judge_send_buffer));
     if facts.listen.ip().to_canonical().is_loopback() {
         findings.push(Finding::warn(
             GROUP,
@@ -35,6 +38,18 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// A smaller one works: rtcam's own queue splits the burst of a key picture.
+fn judge_send_buffer((allowed, wanted): (u32, u32)) -> Finding {
+    let what = format!("sockets may hold {} KiB for sending", allowed / 1024);
+    match allowed < wanted {
+        false => Finding::ok(GROUP, what),
+        true => Finding {
+            advice: Some(format!("for many viewers: sysctl -w net.core.wmem_max={wanted}")),
+            ..Finding::ok(GROUP, what)
+        },
+    }
 }
 
 fn judge_port(facts: &Facts, port: &str, outcome: Result<(), ErrorKind>, key: &str) -> Finding {
@@ -64,8 +79,15 @@ mod tests {
 
     fn levels(listen: &str, http: Result<(), ErrorKind>, runs_already: bool) -> Vec<Level> {
         let listen: SocketAddr = listen.parse().expect("an address");
-        let facts =
-            Facts { listen, http, udp: SocketAddr::new(listen.ip(), 8189), media: Ok(()), tcp: None, runs_already };
+        let facts = Facts {
+            listen,
+            http,
+            udp: SocketAddr::new(listen.ip(), 8189),
+            media: Ok(()),
+            tcp: None,
+            send_buffer: None,
+            runs_already,
+        };
         judge(&facts).iter().map(|finding| finding.level).collect()
     }
 
@@ -83,10 +105,25 @@ mod tests {
     #[test]
     fn the_tcp_port_for_video_is_looked_at_where_it_is_on() {
         let address: SocketAddr = "0.0.0.0:8190".parse().expect("an address");
-        let tcp = Some((address, Err(ErrorKind::AddrInUse)));
-        let facts = Facts { listen: address, http: Ok(()), udp: address, media: Ok(()), tcp, runs_already: false };
-        let findings = judge(&facts);
-        assert_eq!(findings.last().map(|finding| finding.level), Some(Level::Bad));
+        let facts = Facts {
+            listen: address,
+            http: Ok(()),
+            udp: address,
+            media: Ok(()),
+            tcp: Some((address, Err(ErrorKind::AddrInUse))),
+            send_buffer: None,
+            runs_already: false,
+        };
+        let told = |finding: &Finding| finding.level == Level::Bad && finding.what.contains("8190 (video)");
+        assert!(judge(&facts).iter().any(told));
+    }
+
+    #[test]
+    fn a_small_send_buffer_is_no_trouble_but_comes_with_advice() {
+        let small = judge_send_buffer((212_992, 1_048_576));
+        assert_eq!((small.level, small.what.as_str()), (Level::Ok, "sockets may hold 208 KiB for sending"));
+        assert!(small.advice.is_some_and(|advice| advice.ends_with("sysctl -w net.core.wmem_max=1048576")));
+        assert_eq!(judge_send_buffer((4 << 20, 1 << 20)).advice, None);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub trait Encoder: Send {
     }
 }
 
-/// One row per backend, in the order of preference.
+/// One row per backend, in the order of preference where no board's profile has another.
 pub struct EncoderKind {
     pub name: &'static str,
     pub open: fn(&EncoderConfig, &PictureFormat, FrameRate) -> Result<Box<dyn Encoder>>,
@@ -70,7 +70,7 @@ pub const ENCODERS: &[EncoderKind] = &[
     EncoderKind { name: openh264::NAME, open: openh264::open },
 ];
 
-/// Opens the backend the config names; `auto` takes the first of the table that opens.
+/// Opens the backend the config names; `auto` takes the first that opens, in the order of the board's profile.
 pub fn open(config: &EncoderConfig, format: &PictureFormat, rate: FrameRate) -> Result<Box<dyn Encoder>> {
     Opener::new(config.clone()).open(format, rate, &[])
 }
@@ -100,13 +100,13 @@ impl Opener {
     pub fn open(&self, format: &PictureFormat, rate: FrameRate, without: &[&str]) -> Result<Box<dyn Encoder>> {
         let named = self.config.backend.as_str();
         let any = named == "auto" || without.contains(&named);
-        let mut kinds = self.table.iter().filter(|kind| any || kind.name == named).peekable();
-        if kinds.peek().is_none() {
+        let kinds = if any { self.in_order() } else { self.table.iter().filter(|kind| kind.name == named).collect() };
+        if kinds.is_empty() {
             return Err(unknown(self.table, named));
         }
         let mut passed: Vec<(&str, Error)> = Vec::new();
         let absent = if any { self.memory().absent.clone() } else { Vec::new() };
-        for kind in kinds.filter(|kind| !without.contains(&kind.name) && !absent.contains(&kind.name)) {
+        for kind in kinds.into_iter().filter(|kind| !without.contains(&kind.name) && !absent.contains(&kind.name)) {
             match (kind.open)(&self.config, format, rate) {
                 Ok(encoder) => {
                     self.tell(kind.name, &passed);
@@ -125,6 +125,14 @@ impl Opener {
         Err(Error::new(ErrorKind::Unsupported, format!("no encoder opens for {}: {causes}", format.size)))
     }
 
+    /// As the board's profile orders them; without one, all there are.
+    fn in_order(&self) -> Vec<&'static EncoderKind> {
+        match self.config.preferred.as_slice() {
+            [] => self.table.iter().collect(),
+            order => order.iter().filter_map(|name| self.table.iter().find(|kind| kind.name == name)).collect(),
+        }
+    }
+
     fn tell(&self, taken: &str, passed: &[(&str, Error)]) {
         if passed.is_empty() {
             return;
@@ -134,9 +142,9 @@ impl Opener {
         if memory.told == line {
             return;
         }
-        // a PC without board hardware is no news
+        // what a machine does not have is worth knowing; what it has and cannot use is worth mending
         match passed.iter().all(|(_, cause)| cause.kind() == ErrorKind::NotFound) {
-            true => tracing::debug!("{line}"),
+            true => tracing::info!("{line}"),
             false => tracing::warn!("{line}"),
         }
         memory.told = line;
@@ -204,6 +212,22 @@ mod tests {
         assert_eq!(opened("auto", TABLE).ok(), Some("openh264"));
         let error = opened("auto", &TABLE[..1]).expect_err("none opens");
         assert_eq!(error.to_string(), "no encoder opens for 64x64: broken: open /dev/video9");
+    }
+
+    #[test]
+    fn the_boards_order_decides_what_auto_tries() {
+        let opened = |preferred: &[&str], without: &[&str]| {
+            let preferred = preferred.iter().map(|name| name.to_string()).collect();
+            let opener =
+                Opener { table: TABLE, ..Opener::new(EncoderConfig { preferred, ..EncoderConfig::default() }) };
+            opener.open(&format(), FrameRate::per_second(30), without).map(|encoder| encoder.name())
+        };
+        assert_eq!(opened(&["broken", "openh264"], &[]).ok(), Some("openh264"));
+        assert_eq!(opened(&["openh264", "broken"], &[]).ok(), Some("openh264"));
+        let only = opened(&["broken"], &[]).expect_err("the board has nothing else");
+        assert_eq!(only.to_string(), "no encoder opens for 64x64: broken: open /dev/video9");
+        let after = opened(&["openh264", "broken"], &["openh264"]).expect_err("the other one does not open");
+        assert!(after.to_string().ends_with("broken: open /dev/video9"), "{after}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub const NAME: &str = "mpp";
 
-/// The names it has on boards, with and without the development files.
+/// The names it has on most boards, with and without the development files.
 const LIBRARIES: [&str; 2] = ["librockchip_mpp.so.1", "librockchip_mpp.so"];
 /// An encoder that gives nothing for so long is stuck.
 const STUCK: Duration = Duration::from_secs(1);
@@ -82,8 +82,7 @@ impl Geometry {
 }
 
 pub fn open(config: &EncoderConfig, format: &PictureFormat, rate: FrameRate) -> Result<Box<dyn Encoder>> {
-    let named = [config.mpp_library.as_str()];
-    let mpp = Mpp::load(if config.mpp_library == "auto" { &LIBRARIES } else { &named })?;
+    let mpp = Mpp::load(&libraries(config))?;
     let mut session = Session::open(&mpp, STUCK.as_millis() as i64, LOOK_MS)?;
     let geometry = Geometry::of(format);
     let mut settings = session.settings()?;
@@ -109,6 +108,15 @@ pub fn open(config: &EncoderConfig, format: &PictureFormat, rate: FrameRate) -> 
         copied: 0,
         clock: Clock::system(),
     }))
+}
+
+/// What to load, in the order to try.
+fn libraries(config: &EncoderConfig) -> Vec<&str> {
+    match config.mpp_library.as_str() {
+        "auto" if config.libraries.is_empty() => LIBRARIES.into(),
+        "auto" => config.libraries.iter().map(String::as_str).collect(),
+        named => vec![named],
+    }
 }
 
 fn write_picture(settings: &mut Settings, format: &PictureFormat, geometry: Geometry) -> Result<()> {

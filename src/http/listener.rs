@@ -1,9 +1,10 @@
-//! The TCP door: accepts, counts, refuses with a reason, and serves HTTP/1.1 with deadlines.
+//! The TCP door: accepts, counts, refuses with a reason, and serves HTTP/1.1 with deadlines, over TLS or not.
 //!
 //! Owns the caps on connections (in total, per address) and their deadlines. Must never wait for one peer on behalf of
 //! another: refusals are written by tasks of their own, at most `REFUSALS` at a time. Input: sockets from anybody.
 
 use super::stall::Guarded;
+use super::tls::Tls;
 use super::{Ends, Shared};
 use crate::clock;
 use axum::Router;
@@ -17,9 +18,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 use tower_service::Service;
 use tracing::{debug, warn};
 
@@ -57,7 +59,8 @@ fn admit(stream: TcpStream, peer: SocketAddr, router: &Router, shared: &Arc<Shar
             tasks.spawn(serve(stream, ends, seat, router.clone(), shared.clone()));
         }
         Err(reason) => {
-            if let Some(turn) = Seats::refuse(&shared.seats) {
+            // to somebody who expects TLS the words would be noise: the connection is just closed
+            if let Some(turn) = Seats::refuse(&shared.seats).filter(|_| shared.tls.is_none()) {
                 tasks.spawn(refuse(stream, reason, turn));
             }
         }
@@ -69,6 +72,47 @@ async fn serve(stream: TcpStream, ends: Ends, seat: Seat, router: Router, shared
     if let Err(e) = stream.set_nodelay(true) {
         debug!("http: TCP_NODELAY: {e}");
     }
+    match shared.tls.clone() {
+        None => {
+            let stream = Guarded::new(stream, shared.limits.stall_within, seat);
+            talk(stream, ends, router, shared).await;
+        }
+        Some(tls) => {
+            let mut stop = shared.stop.subscribe();
+            let secured = tokio::select! {
+                secured = clock::within(shared.limits.header_within, secure(stream, seat, &tls, &shared)) => secured,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            match secured {
+                Some(Some(stream)) => talk(stream, ends, router, shared).await,
+                Some(None) => {}
+                None => debug!("http: a TLS handshake took too long"),
+            }
+        }
+    }
+}
+
+/// The TLS handshake; None when there is nobody to talk to.
+async fn secure(stream: TcpStream, seat: Seat, tls: &Tls, shared: &Shared) -> Option<TlsStream<Guarded>> {
+    const HANDSHAKE: u8 = 0x16;
+    let mut first = [0u8; 1];
+    match stream.peek(&mut first).await {
+        Ok(0) | Err(_) => return None,
+        Ok(_) if first[0] == HANDSHAKE => {}
+        Ok(_) => {
+            let text = "this is https: write https:// in front of the address\n";
+            answer_and_close(stream, "400 Bad Request", "", text).await;
+            return None;
+        }
+    }
+    let accepted = tls.acceptor().accept(Guarded::new(stream, shared.limits.stall_within, seat)).await;
+    accepted.inspect_err(|e| debug!("http: a TLS handshake failed: {e}")).ok()
+}
+
+async fn talk<S>(stream: S, ends: Ends, router: Router, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let limits = &shared.limits;
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
@@ -79,7 +123,7 @@ async fn serve(stream: TcpStream, ends: Ends, seat: Seat, router: Router, shared
         .header_read_timeout(limits.header_within)
         .max_headers(64)
         .max_buf_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(Guarded::new(stream, limits.stall_within, seat)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut stop = shared.stop.subscribe();
@@ -97,11 +141,15 @@ async fn serve(stream: TcpStream, ends: Ends, seat: Seat, router: Router, shared
 }
 
 /// Says why, then leaves the peer a moment to read it (closing over unread input would reset the connection).
-async fn refuse(mut stream: TcpStream, reason: &'static str, _turn: Turn) {
+async fn refuse(stream: TcpStream, reason: &'static str, _turn: Turn) {
+    answer_and_close(stream, "503 Service Unavailable", "Retry-After: 5\r\n", reason).await;
+}
+
+async fn answer_and_close(mut stream: TcpStream, status: &str, headers: &str, body: &str) {
     let text = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
-         Retry-After: 5\r\nConnection: close\r\n\r\n{reason}",
-        reason.len()
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{headers}\
+         Connection: close\r\n\r\n{body}",
+        body.len()
     );
     let talk = async {
         stream.write_all(text.as_bytes()).await?;
@@ -115,7 +163,7 @@ async fn refuse(mut stream: TcpStream, reason: &'static str, _turn: Turn) {
         std::io::Result::Ok(())
     };
     if let Some(Err(e)) = clock::within(Duration::from_secs(1), talk).await {
-        debug!("http: refuse a connection: {e}");
+        debug!("http: answer and close a connection: {e}");
     }
 }
 
@@ -216,6 +264,20 @@ pub fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
+/// An address as logs may have it: enough to tell networks apart, not people.
+pub fn redacted(peer: IpAddr) -> String {
+    match peer.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            format!("{a}.{b}.{c}.x")
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, ..] = ip.segments();
+            format!("{a:x}:{b:x}:{c:x}:x")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +313,18 @@ mod tests {
         let _held = ["2001:db8::1", "2001:db8::2"].map(|a| Seats::take(&seats, ip(a)).ok().unwrap());
         assert!(Seats::take(&seats, ip("2001:db8::3")).is_err());
         assert!(Seats::take(&seats, ip("2001:db8:0:1::1")).is_ok());
+    }
+
+    #[test]
+    fn addresses_in_logs_lack_their_last_part() {
+        for (address, shown) in [
+            ("192.168.1.77", "192.168.1.x"),
+            ("::ffff:10.0.0.1", "10.0.0.x"),
+            ("2001:db8:1:2:aaaa::1", "2001:db8:1:x"),
+            ("::1", "0:0:0:x"),
+        ] {
+            assert_eq!(redacted(ip(address)), shown);
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The login form: shown in place of the page, and what it posts.
+//! The login form: shown in place of the page, and what it posts; signed links that become a cookie.
 //!
 //! Must never need a file of its own (everything else is behind the password) or put anything a peer sent into HTML.
 
-use super::gate::Verdict;
+use super::gate::Denial;
+use super::links::LinkRefusal;
 use super::{Ends, Shared, page, plain, retry_after, routes};
 use axum::body::Body;
 use axum::extract::Query;
@@ -15,59 +16,112 @@ pub const PATH: &str = "/login";
 struct Words {
     language: &'static str,
     title: &'static str,
+    name: &'static str,
     password: &'static str,
     enter: &'static str,
+    leave: &'static str,
+    back: &'static str,
     wrong: &'static str,
     wait: &'static str,
+    forged: &'static str,
+    expired: &'static str,
+    revoked: &'static str,
+    clock: &'static str,
 }
 
 const ENGLISH: Words = Words {
     language: "en",
     title: "rtcam",
+    name: "Name",
     password: "Password",
     enter: "Watch",
+    leave: "Log out",
+    back: "Back to the picture",
     wrong: "That was not the password.",
     wait: "Too many tries. Please wait a little.",
+    forged: "This link is not complete. Please copy all of it.",
+    expired: "This link has expired. Please ask for a new one.",
+    revoked: "This link is no longer valid. Please ask for a new one.",
+    clock: "The camera's clock is not set, so it cannot tell whether this link has expired.",
 };
 
 const CHINESE: Words = Words {
     language: "zh-CN",
     title: "rtcam",
+    name: "用户名",
     password: "密码",
     enter: "观看",
+    leave: "退出登录",
+    back: "返回画面",
     wrong: "密码不正确。",
     wait: "尝试次数过多，请稍候再试。",
+    forged: "链接不完整，请复制完整的链接。",
+    expired: "链接已过期，请索取新的链接。",
+    revoked: "链接已失效，请索取新的链接。",
+    clock: "摄像机的时钟未设置，无法判断链接是否过期。",
 };
 
-/// The form, with the status and the words that fit the verdict.
-pub fn form(headers: &HeaderMap, verdict: Verdict) -> Response<Body> {
+/// The form, with the status and the words that fit the denial.
+pub fn form(shared: &Shared, headers: &HeaderMap, denial: Denial) -> Response<Body> {
     let words = language(headers);
-    let (status, message, seconds) = match verdict {
-        Verdict::Welcome | Verdict::Unknown => (StatusCode::UNAUTHORIZED, "", None),
-        Verdict::WrongPassword => (StatusCode::UNAUTHORIZED, words.wrong, None),
-        Verdict::Wait { seconds } => (StatusCode::TOO_MANY_REQUESTS, words.wait, Some(seconds)),
-        Verdict::Busy => (StatusCode::SERVICE_UNAVAILABLE, words.wait, Some(1)),
+    let (status, message, seconds) = match denial {
+        Denial::Unknown => (StatusCode::UNAUTHORIZED, "", None),
+        Denial::WrongPassword => (StatusCode::UNAUTHORIZED, words.wrong, None),
+        Denial::Wait { seconds } => (StatusCode::TOO_MANY_REQUESTS, words.wait, Some(seconds)),
+        Denial::Busy => (StatusCode::SERVICE_UNAVAILABLE, words.wait, Some(1)),
+        Denial::Link(LinkRefusal::Forged) => (StatusCode::UNAUTHORIZED, words.forged, None),
+        Denial::Link(LinkRefusal::Expired) => (StatusCode::UNAUTHORIZED, words.expired, None),
+        Denial::Link(LinkRefusal::Revoked) => (StatusCode::UNAUTHORIZED, words.revoked, None),
+        Denial::Link(LinkRefusal::ClockWrong) => (StatusCode::UNAUTHORIZED, words.clock, None),
     };
-    let Some(nonce) = super::gate::random_hex() else {
-        return plain(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random numbers");
-    };
-    let mut response = plain(status, "");
-    *response.body_mut() = Body::from(html(words, message, &nonce));
-    let out = response.headers_mut();
-    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(page::HTML));
-    let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
-    );
-    out.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).expect("hexadecimal digits"));
+    let response = sheet(words, status, &fields(words, shared.gate.has_names(), message));
     match seconds {
         Some(seconds) => retry_after(response, seconds),
         None => response,
     }
 }
 
+/// The form for those who are out, the way out for those who are in.
+pub async fn get(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+    let words = language(request.headers());
+    if shared.gate.by_cookie(request.headers()).is_some() {
+        return sheet(words, StatusCode::OK, &way_out(words));
+    }
+    if !shared.gate.has_passwords() {
+        return home(None);
+    }
+    sheet(words, StatusCode::OK, &fields(words, shared.gate.has_names(), ""))
+}
+
+/// The token of `/?link=TOKEN`.
+pub fn link_of(uri: &Uri) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Wanted {
+        link: Option<String>,
+    }
+    Query::<Wanted>::try_from_uri(uri).ok()?.0.link
+}
+
+/// A cookie for the link, and on to the page, so that the token does not stay in the address bar.
+pub fn by_link(shared: &Shared, headers: &HeaderMap, token: &str) -> Response<Body> {
+    match shared.gate.exchange(token) {
+        Ok(cookie) => {
+            let mut response = home(Some(cookie));
+            *response.status_mut() = StatusCode::FOUND;
+            response
+        }
+        Err(denial) => {
+            shared.requests.denied.inc();
+            form(shared, headers, denial)
+        }
+    }
+}
+
 pub async fn post(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
     #[derive(Deserialize)]
     struct Form {
+        #[serde(default)]
+        name: String,
         password: String,
     }
     let headers = request.headers().clone();
@@ -80,14 +134,14 @@ pub async fn post(shared: Arc<Shared>, request: Request<Body>) -> Response<Body>
     };
     // a form's body has the syntax of a query
     let query = format!("/?{body}").parse::<Uri>().ok();
-    let Some(Query(Form { password })) = query.and_then(|uri| Query::try_from_uri(&uri).ok()) else {
+    let Some(Query(Form { name, password })) = query.and_then(|uri| Query::try_from_uri(&uri).ok()) else {
         return plain(StatusCode::BAD_REQUEST, "the form has no password");
     };
-    match shared.gate.login(ends.peer.ip(), password).await {
+    match shared.gate.login(ends.peer.ip(), name.trim(), password).await {
         Ok(cookie) => home(cookie),
-        Err(verdict) => {
+        Err(denial) => {
             shared.requests.denied.inc();
-            form(&headers, verdict)
+            form(&shared, &headers, denial)
         }
     }
 }
@@ -111,8 +165,55 @@ fn language(headers: &HeaderMap) -> &'static Words {
     if wanted.trim_start().to_ascii_lowercase().starts_with("zh") { &CHINESE } else { &ENGLISH }
 }
 
-fn html(words: &Words, message: &str, nonce: &str) -> String {
-    let Words { language, title, password, enter, .. } = words;
+fn fields(words: &Words, with_name: bool, message: &str) -> String {
+    let Words { name, password, enter, .. } = words;
+    let name = match with_name {
+        true => format!(
+            r#"<label for="name">{name}</label>
+<input id="name" name="name" autocomplete="username" autocapitalize="none" maxlength="64" autofocus>
+"#
+        ),
+        false => String::new(),
+    };
+    let focus = if with_name { "" } else { " autofocus" };
+    format!(
+        r#"<form method="post" action="{PATH}">
+{name}<label for="password">{password}</label>
+<input id="password" name="password" type="password" autocomplete="current-password" required{focus}>
+<button>{enter}</button>
+<p role="alert">{message}</p>
+</form>"#
+    )
+}
+
+fn way_out(words: &Words) -> String {
+    let Words { leave, back, .. } = words;
+    format!(
+        r#"<form method="post" action="/logout">
+<button>{leave}</button>
+<p><a href="/">{back}</a></p>
+</form>"#
+    )
+}
+
+/// A page of its own that needs no file: style and all. `body` holds our words only.
+fn sheet(words: &Words, status: StatusCode, body: &str) -> Response<Body> {
+    let Some(nonce) = super::gate::random_hex() else {
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random numbers");
+    };
+    let mut response = plain(status, "");
+    *response.body_mut() = Body::from(html(words, body, &nonce));
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(page::HTML));
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    );
+    out.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).expect("hexadecimal digits"));
+    response
+}
+
+fn html(words: &Words, body: &str, nonce: &str) -> String {
+    let Words { language, title, .. } = words;
     format!(
         r#"<!doctype html>
 <html lang="{language}">
@@ -129,15 +230,11 @@ input, button {{ font: inherit; padding: 12px; border-radius: 8px; border: 1px s
   color: inherit; }}
 button {{ background: #1c6fd6; border-color: #1c6fd6; color: #fff; cursor: pointer; }}
 p {{ margin: 0; min-height: 1.5em; color: #ffb4a8; }}
+a {{ color: #9cc7ff; }}
 </style>
 </head>
 <body>
-<form method="post" action="{PATH}">
-<label for="password">{password}</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required autofocus>
-<button>{enter}</button>
-<p role="alert">{message}</p>
-</form>
+{body}
 </body>
 </html>
 "#

@@ -3,27 +3,44 @@
 //! Owns sockets, deadlines, caps, routes and who may use them. Must never block the runtime (one thread), hold the
 //! pipeline up, or touch a viewer but through `ViewerDoor`. Input: anything anybody sends to the port.
 
+mod backoff;
 mod call;
+mod certificate;
+mod cookies;
 mod gate;
+mod gate_links;
 mod health;
+mod link_store;
+mod links;
 mod listener;
 mod login;
+mod lounge;
 mod origin;
 mod page;
+mod passwords;
 mod routes;
 mod stall;
+mod state;
 mod status;
+mod tls;
+mod viewer_log;
 mod watch;
+mod watchers;
 mod whep;
 mod ws;
 
+pub use gate::{Denial, Gate};
+pub use link_store::{Links, MadeLink};
+pub use links::{Link, LinkRefusal};
 pub use routes::{Access, Route, table as route_table};
+pub use state::place as state_place;
 
 use crate::clock::{self, Clock};
 use crate::config::{Config, IceServerConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Requests, Totals};
 use crate::output::ViewerDoor;
+use crate::signal::ice;
 use crate::signal::message::Status;
 use crate::signal::session::{self, Greeting};
 use crate::stream::Stream;
@@ -36,7 +53,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// What the network may cost us. The defaults are the promise; tests shorten the waits.
 #[derive(Clone, Debug)]
@@ -54,6 +71,8 @@ pub struct Limits {
     pub stall_within: Duration,
     /// Unsent bytes held for one WebSocket.
     pub unsent_bytes: usize,
+    /// Messages of the room held for one WebSocket.
+    pub seat_messages: usize,
     /// WHEP resources, those still waiting for an answer included.
     pub whep_sessions: usize,
     /// Everything is closed this long after the word to stop.
@@ -72,6 +91,7 @@ impl Default for Limits {
             body_bytes: 64 * 1024,
             stall_within: Duration::from_secs(10),
             unsent_bytes: 256 * 1024,
+            seat_messages: lounge::TEXTS,
             whep_sessions: 512,
             stop_within: Duration::from_millis(900),
         }
@@ -83,7 +103,8 @@ impl Default for Limits {
 pub struct HttpState(Arc<Shared>);
 
 impl HttpState {
-    /// Fails when the password hash or a name of the config cannot be used.
+    /// Fails when a password hash, a name or a certificate of the config cannot be used. Without `state_dir` nothing is
+    /// kept: links and our certificate live as long as this.
     pub fn new(config: &Config, door: Arc<dyn ViewerDoor>, stream: Arc<dyn Stream>, clock: Clock) -> Result<HttpState> {
         HttpState::with_limits(config, door, stream, clock, Limits::default())
     }
@@ -95,15 +116,24 @@ impl HttpState {
         clock: Clock,
         limits: Limits,
     ) -> Result<HttpState> {
-        let greeting = Greeting { server: SERVER.into(), viewer_limit: config.webrtc.max_viewers };
+        let viewer_limit = config.webrtc.max_viewers;
+        let greeting = Greeting { server: SERVER.into(), viewer_limit, ice_servers: Vec::new() };
         let status = Status::from(&stream.status());
+        let state = open_state(config);
+        let tls = tls::Tls::open(&config.http, state.clone(), clock.clone())?;
+        let gate = gate::Gate::new(&config.auth, tls.is_some(), state, clock.clone())?;
+        let links = Arc::new(gate_links::GateLinks { gate: gate.clone(), clock: clock.clone() });
+        let lounge =
+            lounge::Lounge::new(config, clock.clone(), door.clone(), stream.clone(), links, limits.seat_messages);
         Ok(HttpState(Arc::new(Shared {
             seats: listener::Seats::new(limits.connections, limits.connections_per_address),
-            gate: gate::Gate::new(&config.auth.password_hash, clock.clone())?,
+            gate,
+            tls,
             names: config.http.names.iter().map(|name| parse_name(name)).collect::<Result<_>>()?,
             addresses: watch::Addresses::default(),
             whep: whep::Registry::default(),
             ice_servers: config.webrtc.ice_servers.clone(),
+            lounge: Arc::new(lounge),
             status: channel::Sender::new(status),
             stop: channel::Sender::new(false),
             live: channel::Sender::new(0),
@@ -118,6 +148,35 @@ impl HttpState {
             door,
         })))
     }
+
+    /// Who may come in, and the links.
+    pub fn gate(&self) -> Gate {
+        self.0.gate.clone()
+    }
+
+    /// The SHA-256 of our certificate, as browsers show it; None: no TLS.
+    pub fn fingerprint(&self) -> Option<String> {
+        self.0.tls.as_ref().map(|tls| tls.fingerprint())
+    }
+}
+
+/// Whether the certificate files of the config, if any, could be used.
+pub fn try_certificate(config: &Config) -> Result<()> {
+    tls::Tls::try_files(&config.http)
+}
+
+fn open_state(config: &Config) -> Option<Arc<state::StateFolder>> {
+    if config.state_dir.as_os_str().is_empty() {
+        return None;
+    }
+    match state::StateFolder::open(&config.state_dir) {
+        Ok(folder) => Some(Arc::new(folder)),
+        Err(error) => {
+            let folder = config.state_dir.display();
+            warn!("state folder {folder}: {error}; links and certificates of our own live for this run only");
+            None
+        }
+    }
 }
 
 const SERVER: &str = concat!("rtcam ", env!("CARGO_PKG_VERSION"));
@@ -131,9 +190,12 @@ struct Shared {
     names: Vec<origin::Authority>,
     addresses: watch::Addresses,
     gate: gate::Gate,
+    /// None: plain HTTP.
+    tls: Option<Arc<tls::Tls>>,
     seats: Arc<listener::Seats>,
     whep: whep::Registry,
     ice_servers: Vec<IceServerConfig>,
+    lounge: Arc<lounge::Lounge>,
     /// The camera's state, in the words of the wire.
     status: channel::Sender<Status>,
     stop: channel::Sender<bool>,
@@ -158,12 +220,15 @@ pub async fn serve(listener: TcpListener, state: HttpState, mut shutdown: channe
     let shared = state.0;
     let router = routes::router(shared.clone());
     if let Ok(address) = listener.local_addr() {
-        info!("http: listening on http://{address}/");
+        let scheme = if shared.tls.is_some() { "https" } else { "http" };
+        info!("http: listening on {scheme}://{address}/");
     }
     let mut tasks = JoinSet::new();
     tokio::select! {
         _ = listener::accept(listener, router, shared.clone(), &mut tasks) => {}
         _ = watch::run(shared.clone()) => {}
+        _ = follow_files(&shared) => {}
+        _ = lounge::run(shared.clone()) => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
     shared.stop.send_replace(true);
@@ -176,6 +241,23 @@ pub async fn serve(listener: TcpListener, state: HttpState, mut shutdown: channe
         debug!("http: some connections did not end in time; cutting them off");
     }
     tasks.shutdown().await;
+}
+
+/// Takes in what `rtcam access` or a renewal of the certificate changes, for as long as it is polled.
+async fn follow_files(shared: &Shared) {
+    loop {
+        clock::sleep(Duration::from_secs(1)).await;
+        let (links, tls) = (shared.gate.links_on_disk(), shared.tls.clone());
+        let look = move || {
+            links.refresh();
+            if let Some(tls) = tls {
+                tls.refresh();
+            }
+        };
+        if let Err(error) = tokio::task::spawn_blocking(look).await {
+            debug!("http: look at the files: {error}");
+        }
+    }
 }
 
 fn parse_name(name: &str) -> Result<origin::Authority> {
@@ -213,6 +295,12 @@ impl Drop for Live {
 }
 
 impl Shared {
+    /// For a session that begins now: credentials for TURN are good for a while only.
+    fn greeting(&self) -> Greeting {
+        let unix_now_s = self.clock.wall().0 / 1_000_000;
+        Greeting { ice_servers: ice::page_servers(&self.ice_servers, unix_now_s), ..self.greeting.clone() }
+    }
+
     /// The addresses a Host header may name.
     fn own_addresses(&self, local: IpAddr) -> Vec<IpAddr> {
         self.addresses.all(self.clock.now(), local)

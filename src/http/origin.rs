@@ -6,8 +6,8 @@
 //! Host: one of our own IP literals or localhost, with any port (a forwarded port reaches us under another number, and a
 //! rebinding attack needs a name, not a port); or a configured name. A configured name without a port matches any port.
 //! Origin: none at all (not a browser's cross-site request); or the very host and port of the Host header; or one of our
-//! own addresses with the port we listen on; or a configured name. Own addresses are served as http; a configured name may
-//! also be https, for a proxy in front that ends TLS.
+//! own addresses with the port we listen on; or a configured name. Own addresses are served as http, or as https with TLS
+//! of our own; a configured name may be either, for a proxy in front that ends TLS.
 
 use axum::http::{HeaderMap, Uri, header};
 use std::fmt;
@@ -34,6 +34,8 @@ pub struct Allowed<'a> {
     pub port: u16,
     /// `http.names`.
     pub names: &'a [Authority],
+    /// Whether we serve https.
+    pub tls: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub fn check(uri: &Uri, headers: &HeaderMap, allowed: &Allowed) -> Result<(), Re
 pub fn judge(hosts: &[&[u8]], origins: &[&[u8]], allowed: &Allowed) -> Result<(), Refusal> {
     let [host] = hosts else { return Err(Refusal::NoHost) };
     let host = Authority::parse(host).ok_or(Refusal::NoHost)?;
-    if !allowed.is_own(&host.host) && !allowed.is_name(&host.host, host.port.unwrap_or(80)) {
+    if !allowed.is_own(&host.host) && !allowed.is_name(&host.host, host.port.unwrap_or(default_port(allowed.tls))) {
         return Err(Refusal::ForeignHost);
     }
     match origins {
@@ -97,15 +99,18 @@ impl Allowed<'_> {
             _ => return false,
         };
         let Some(origin) = Authority::parse(rest) else { return false };
-        let default_port = if tls { 443 } else { 80 };
-        let port = origin.port.unwrap_or(default_port);
+        let port = origin.port.unwrap_or(default_port(tls));
         if self.is_name(&origin.host, port) {
             return true;
         }
-        let same_as_host = origin.host == host.host && port == host.port.unwrap_or(default_port);
-        let reached_directly = host.port.unwrap_or(80) == self.port && port == self.port;
-        !tls && self.is_own(&origin.host) && (same_as_host || reached_directly)
+        let same_as_host = origin.host == host.host && port == host.port.unwrap_or(default_port(tls));
+        let reached_directly = host.port.unwrap_or(default_port(tls)) == self.port && port == self.port;
+        tls == self.tls && self.is_own(&origin.host) && (same_as_host || reached_directly)
     }
+}
+
+fn default_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
 }
 
 impl Authority {
@@ -216,7 +221,7 @@ mod tests {
     fn the_table_of_hosts_and_origins_holds() {
         let own: Vec<IpAddr> = vec!["192.168.1.5".parse().unwrap(), "fd00::5".parse().unwrap()];
         let names = names();
-        let allowed = Allowed { own: &own, port: 8080, names: &names };
+        let allowed = Allowed { own: &own, port: 8080, names: &names, tls: false };
         let bytes = |list: &'static [&'static str]| list.iter().map(|s| s.as_bytes()).collect::<Vec<_>>();
         let wrong: Vec<_> = TABLE
             .iter()
@@ -228,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_request_target_that_names_another_host_is_refused() {
-        let allowed = Allowed { own: &[], port: 80, names: &[] };
+        let allowed = Allowed { own: &[], port: 80, names: &[], tls: false };
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "localhost".parse().unwrap());
         assert_eq!(check(&"http://evil.example/ws".parse().unwrap(), &headers, &allowed), HOST);
@@ -237,8 +242,25 @@ mod tests {
     }
 
     #[test]
+    fn with_tls_of_our_own_only_https_pages_are_ours() {
+        let own: Vec<IpAddr> = vec!["192.168.1.5".parse().unwrap()];
+        let allowed = Allowed { own: &own, port: 443, names: &names(), tls: true };
+        let table: [(&[u8], &[u8], _); 6] = [
+            (b"192.168.1.5", b"https://192.168.1.5", OK),
+            (b"192.168.1.5", b"https://localhost", OK),
+            (b"localhost:9443", b"https://localhost:9443", OK),
+            (b"192.168.1.5", b"http://192.168.1.5", ORIGIN),
+            (b"192.168.1.5", b"http://192.168.1.5:443", ORIGIN),
+            (b"192.168.1.5", b"https://evil.example", ORIGIN),
+        ];
+        for (host, origin, verdict) in table {
+            assert_eq!(judge(&[host], &[origin], &allowed), verdict, "{}", String::from_utf8_lossy(origin));
+        }
+    }
+
+    #[test]
     fn bytes_that_are_not_text_are_refused() {
-        let allowed = Allowed { own: &[], port: 80, names: &[] };
+        let allowed = Allowed { own: &[], port: 80, names: &[], tls: false };
         assert_eq!(judge(&[b"\xff\xfe"], &[], &allowed), NO_HOST);
         assert_eq!(judge(&[b"localhost"], &[b"http://\xff"], &allowed), ORIGIN);
     }

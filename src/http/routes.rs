@@ -1,15 +1,18 @@
 //! The table of routes: path, method, who may use it, handler. The router is built from it and from nothing else (I8).
 //!
-//! Owns the order of checks in front of every handler: Host and Origin, then the password. Must never let a handler see a
-//! request that failed one.
+//! Owns the order of checks in front of every handler: Host and Origin, then who it is, then what they may do. Must never
+//! let a handler see a request that failed one. A handler finds the `Identity` among the request's extensions, but on rows
+//! that are open to anybody.
 
-use super::gate::Verdict;
+use super::gate::Denial;
 use super::origin::{self, Allowed};
 use super::{Ends, Shared, health, login, page, plain, retry_after, status, whep, ws};
 use crate::clock;
+use crate::config::Role;
+use crate::signal::identity::Identity;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::routing::{MethodFilter, on};
 use std::future::Future;
@@ -22,10 +25,21 @@ pub enum Access {
     Probe,
     /// Anybody whose browser is where it should be.
     Open,
-    /// Needs the password, where one is set.
-    Password,
-    /// The same, but people without it get the login form.
+    /// Those who may do at least so much.
+    Role(Role),
+    /// Every viewer; who is none gets the login form.
     Page,
+}
+
+impl Access {
+    /// None: nobody is asked.
+    pub fn least_role(self) -> Option<Role> {
+        match self {
+            Access::Probe | Access::Open => None,
+            Access::Role(role) => Some(role),
+            Access::Page => Some(Role::Viewer),
+        }
+    }
 }
 
 pub struct Route {
@@ -49,23 +63,27 @@ const fn cross_origin(path: &'static str, method: Method, access: Access, handle
 }
 
 pub fn table() -> Vec<Route> {
-    use Access::*;
+    use Access::{Open, Page, Probe};
+    const VIEWER: Access = Access::Role(Role::Viewer);
+    const OPERATOR: Access = Access::Role(Role::Operator);
     let mut rows = vec![
         route("/healthz", Method::GET, Probe, |s, r| Box::pin(health::get(s, r))),
-        route("/metrics", Method::GET, Password, |s, r| Box::pin(status::metrics(s, r))),
-        route("/api/v1/status", Method::GET, Password, |s, r| Box::pin(status::get(s, r))),
+        // these two name the viewers' addresses
+        route("/metrics", Method::GET, OPERATOR, |s, r| Box::pin(status::metrics(s, r))),
+        route("/api/v1/status", Method::GET, OPERATOR, |s, r| Box::pin(status::get(s, r))),
+        route(login::PATH, Method::GET, Open, |s, r| Box::pin(login::get(s, r))),
         route(login::PATH, Method::POST, Open, |s, r| Box::pin(login::post(s, r))),
-        route("/logout", Method::POST, Password, |s, r| Box::pin(login::logout(s, r))),
-        route("/ws", Method::GET, Password, |s, r| Box::pin(ws::upgrade(s, r))),
-        cross_origin(whep::PATH, Method::POST, Password, |s, r| Box::pin(whep::post(s, r))),
+        route("/logout", Method::POST, VIEWER, |s, r| Box::pin(login::logout(s, r))),
+        route("/ws", Method::GET, VIEWER, |s, r| Box::pin(ws::upgrade(s, r))),
+        cross_origin(whep::PATH, Method::POST, VIEWER, |s, r| Box::pin(whep::post(s, r))),
         // a browser's question before the request carries no credentials
         cross_origin(whep::PATH, Method::OPTIONS, Open, |s, r| Box::pin(whep::options(s, r))),
-        cross_origin(whep::RESOURCE, Method::PATCH, Password, |s, r| Box::pin(whep::patch(s, r))),
-        cross_origin(whep::RESOURCE, Method::DELETE, Password, |s, r| Box::pin(whep::delete(s, r))),
+        cross_origin(whep::RESOURCE, Method::PATCH, VIEWER, |s, r| Box::pin(whep::patch(s, r))),
+        cross_origin(whep::RESOURCE, Method::DELETE, VIEWER, |s, r| Box::pin(whep::delete(s, r))),
         cross_origin(whep::RESOURCE, Method::OPTIONS, Open, |s, r| Box::pin(whep::options(s, r))),
     ];
     for asset in page::ASSETS {
-        let access = if asset.path == "/" { Page } else { Password };
+        let access = if asset.path == "/" { Page } else { VIEWER };
         rows.push(route(asset.path, Method::GET, access, |_, r| {
             Box::pin(std::future::ready(page::serve(r.uri().path(), r.headers())))
         }));
@@ -90,13 +108,14 @@ async fn harden(mut response: Response<Body>) -> Response<Body> {
 }
 
 /// Every check in front of a handler.
-async fn guard(row: Arc<Route>, shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+async fn guard(row: Arc<Route>, shared: Arc<Shared>, mut request: Request<Body>) -> Response<Body> {
     let Some(ends) = request.extensions().get::<Ends>().copied() else {
         return plain(StatusCode::INTERNAL_SERVER_ERROR, "a request without a connection");
     };
     if row.access != Access::Probe {
         let own = shared.own_addresses(ends.local.ip());
-        let allowed = Allowed { own: &own, port: ends.local.port(), names: &shared.names };
+        let tls = shared.tls.is_some();
+        let allowed = Allowed { own: &own, port: ends.local.port(), names: &shared.names, tls };
         if let Err(refusal) = origin::check(request.uri(), request.headers(), &allowed) {
             shared.requests.foreign.inc();
             return plain(StatusCode::FORBIDDEN, &refusal.to_string());
@@ -104,8 +123,11 @@ async fn guard(row: Arc<Route>, shared: Arc<Shared>, request: Request<Body>) -> 
     }
     // checked above: an allowed one, or none
     let origin = request.headers().get(header::ORIGIN).filter(|_| row.cross_origin).cloned();
-    let response = match permit(&row, &shared, ends, request.headers()).await {
-        Ok(()) => (row.handler)(shared, request).await,
+    let response = match permit(&row, &shared, ends, request.uri(), request.headers()).await {
+        Ok(identity) => {
+            identity.and_then(|identity| request.extensions_mut().insert(identity));
+            (row.handler)(shared, request).await
+        }
         Err(refused) => refused,
     };
     match origin {
@@ -114,32 +136,54 @@ async fn guard(row: Arc<Route>, shared: Arc<Shared>, request: Request<Body>) -> 
     }
 }
 
-async fn permit(row: &Route, shared: &Shared, ends: Ends, headers: &HeaderMap) -> Result<(), Response<Body>> {
-    if matches!(row.access, Access::Probe | Access::Open) {
-        return Ok(());
+/// Who it is that asks (None on open rows), or the answer to somebody who may not.
+async fn permit(
+    row: &Route,
+    shared: &Shared,
+    ends: Ends,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<Identity>, Response<Body>> {
+    let Some(least) = row.access.least_role() else { return Ok(None) };
+    if row.access == Access::Page
+        && let Some(token) = login::link_of(uri)
+    {
+        return Err(login::by_link(shared, headers, &token));
     }
-    let verdict = shared.gate.check(ends.peer.ip(), headers).await;
-    if verdict == Verdict::Welcome {
-        return Ok(());
+    match shared.gate.check(ends.peer.ip(), headers).await {
+        Ok(identity) if identity.role >= least => Ok(Some(identity)),
+        Ok(identity) => {
+            shared.requests.denied.inc();
+            let text = format!("as {} you may not; this needs {}", identity.role.word(), least.word());
+            Err(plain(StatusCode::FORBIDDEN, &text))
+        }
+        Err(denial) => {
+            shared.requests.denied.inc();
+            Err(if row.access == Access::Page { login::form(shared, headers, denial) } else { denied(denial) })
+        }
     }
-    shared.requests.denied.inc();
-    if row.access == Access::Page {
-        return Err(login::form(headers, verdict));
-    }
-    Err(match verdict {
-        Verdict::Wait { seconds } => {
+}
+
+fn denied(denial: Denial) -> Response<Body> {
+    let (status, text, wait_s) = match denial {
+        Denial::Wait { seconds } => {
             let text = "too many wrong passwords from your address; try again later";
-            retry_after(plain(StatusCode::TOO_MANY_REQUESTS, text), seconds)
+            (StatusCode::TOO_MANY_REQUESTS, text.into(), Some(seconds))
         }
-        Verdict::Busy => retry_after(plain(StatusCode::SERVICE_UNAVAILABLE, "too many logins at once"), 1),
-        Verdict::Welcome | Verdict::Unknown | Verdict::WrongPassword => {
-            let mut response = plain(StatusCode::UNAUTHORIZED, "a password is needed");
-            // not Basic: that would make browsers ask in a window of their own
-            let challenge = HeaderValue::from_static("Bearer realm=\"rtcam\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-            response
-        }
-    })
+        Denial::Busy => (StatusCode::SERVICE_UNAVAILABLE, "too many logins at once".into(), Some(1)),
+        Denial::Link(refusal) => (StatusCode::UNAUTHORIZED, refusal.to_string(), None),
+        Denial::Unknown | Denial::WrongPassword => (StatusCode::UNAUTHORIZED, "a password is needed".into(), None),
+    };
+    let mut response = plain(status, &text);
+    if status == StatusCode::UNAUTHORIZED {
+        // not Basic: that would make browsers ask in a window of their own
+        let challenge = HeaderValue::from_static("Bearer realm=\"rtcam\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    match wait_s {
+        Some(seconds) => retry_after(response, seconds),
+        None => response,
+    }
 }
 
 /// Lets a page of the allowed origin read the response (CORS).

@@ -3,7 +3,9 @@
 pub mod frame;
 pub mod frame_sys;
 pub mod h264;
+pub mod ioctl_sys;
 pub(crate) mod mapping_sys;
 pub mod packet;
+pub mod srtp;
 pub mod timecode;
 pub mod v4l2_abi;

@@ -253,6 +253,22 @@ pub struct QueryExtCtrl {
     pub reserved: [u32; 32],
 }
 
+/// What VIDIOC_DQEVENT brings of a control (in `Event::data`).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct EventCtrl {
+    pub changes: u32,
+    pub kind: u32,
+    /// The first four bytes for all but 64-bit integers.
+    pub value: [u8; 8],
+    pub flags: u32,
+    pub minimum: i32,
+    pub maximum: i32,
+    pub step: i32,
+    pub default_value: i32,
+}
+
+/// `name` of menus; the first eight bytes of it are the number of integer menus.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Default)]
 pub struct QueryMenu {
@@ -267,6 +283,29 @@ pub struct QueryMenu {
 pub struct Control {
     pub id: u32,
     pub value: i32,
+}
+
+/// Packed by the kernel, too.
+#[repr(C, packed)]
+#[derive(Clone, Copy, Default)]
+pub struct ExtControl {
+    pub id: u32,
+    pub size: u32,
+    pub reserved2: u32,
+    /// The first four bytes for all but 64-bit integers.
+    pub value: [u8; 8],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ExtControls {
+    /// V4L2_CTRL_ID2WHICH: drivers before 4.4 want the class of all controls here.
+    pub which: u32,
+    pub count: u32,
+    pub error_idx: u32,
+    pub request_fd: i32,
+    pub reserved: u32,
+    pub controls: *mut ExtControl,
 }
 
 #[repr(C)]
@@ -320,6 +359,8 @@ pub const G_CTRL: u32 = request::<Control>(READ | WRITE, 27);
 pub const S_CTRL: u32 = request::<Control>(READ | WRITE, 28);
 pub const QUERYCTRL: u32 = request::<QueryCtrl>(READ | WRITE, 36);
 pub const QUERYMENU: u32 = request::<QueryMenu>(READ | WRITE, 37);
+pub const G_EXT_CTRLS: u32 = request::<ExtControls>(READ | WRITE, 71);
+pub const S_EXT_CTRLS: u32 = request::<ExtControls>(READ | WRITE, 72);
 pub const ENUM_FRAMESIZES: u32 = request::<FrmSizeEnum>(READ | WRITE, 74);
 pub const ENUM_FRAMEINTERVALS: u32 = request::<FrmIvalEnum>(READ | WRITE, 75);
 pub const S_SELECTION: u32 = request::<Selection>(READ | WRITE, 95);
@@ -348,6 +389,9 @@ const _: () = {
     assert!(size_of::<EventSubscription>() == 32);
     // 32-bit x86 aligns 64-bit numbers to 4 bytes, 32-bit ARM to 8
     assert!(size_of::<Event>() == by_width(if cfg!(target_arch = "x86") { 120 } else { 128 }, 136));
+    assert!(size_of::<EventCtrl>() == 36);
+    assert!(size_of::<ExtControl>() == 20);
+    assert!(size_of::<ExtControls>() == by_width(24, 32));
     assert!(size_of::<QueryExtCtrl>() == 232);
     assert!(size_of::<QueryMenu>() == 44);
     assert!(size_of::<Control>() == 8);
@@ -390,6 +434,11 @@ mod tests {
         same!(ExportBuffer, generated::v4l2_exportbuffer, flags = flags, fd = fd);
         same!(EventSubscription, generated::v4l2_event_subscription, flags = flags);
         same!(Event, generated::v4l2_event, data = u, pending = pending, id = id);
+        same!(ExtControl, generated::v4l2_ext_control, size = size, reserved2 = reserved2);
+        same!(ExtControls, generated::v4l2_ext_controls, count = count, error_idx = error_idx, controls = controls);
+        // the generated one is padded at its end to the alignment of its 64-bit value
+        assert_eq!(offset_of!(EventCtrl, flags), offset_of!(generated::v4l2_event_ctrl, flags));
+        assert_eq!(offset_of!(EventCtrl, default_value), offset_of!(generated::v4l2_event_ctrl, default_value));
         same!(QueryExtCtrl, generated::v4l2_query_ext_ctrl, minimum = minimum, flags = flags, dims = dims);
         same!(QueryCtrl, generated::v4l2_queryctrl, minimum = minimum, flags = flags);
         same!(Selection, generated::v4l2_selection, target = target, left = r, reserved = reserved);
@@ -403,6 +452,7 @@ mod tests {
     fn ioctl_numbers_are_the_kernels() {
         assert_eq!((QUERYCAP, DQBUF, S_FMT, S_PARM), (0x8068_5600, 0xc058_5611, 0xc0d0_5605, 0xc0cc_5616));
         assert_eq!((EXPBUF, DQEVENT, STREAMON), (0xc040_5610, 0x8088_5659, 0x4004_5612));
+        assert_eq!((G_EXT_CTRLS, S_EXT_CTRLS, QUERY_EXT_CTRL), (0xc020_5647, 0xc020_5648, 0xc0e8_5667));
     }
 
     #[test]

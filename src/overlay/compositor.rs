@@ -3,7 +3,7 @@
 //! Must never stop the stream: a layer that fails while running is left out and said so once; the other layers and the
 //! picture go on. A layer that cannot be opened is the user's mistake and refuses the start. Input: config.
 
-use super::{Layer, LayerRow, Moment, logo, text};
+use super::{Layer, LayerChange, LayerRow, LayerState, Moment, logo, text};
 use crate::config::{LayerKind, OverlayConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::frame::{Frame, PictureFormat};
@@ -23,6 +23,11 @@ struct Slot {
     /// As in `overlay 2 (text)`.
     name: String,
     layer: Box<dyn Layer>,
+    /// As it is now; not what the file says any more.
+    config: OverlayConfig,
+    shown: bool,
+    /// To be prepared before it is drawn.
+    stale: bool,
     /// Prepared for the current format, and not failed since.
     ready: bool,
     /// The last failure told, so that each cause is one line.
@@ -41,9 +46,22 @@ impl Compositor {
     pub fn apply(&mut self, frame: &mut Frame, moment: &Moment) {
         if self.format != Some(frame.format) {
             self.format = Some(frame.format);
-            self.layers.iter_mut().for_each(|slot| slot.prepare(&frame.format));
+            self.layers.iter_mut().for_each(|slot| slot.stale = true);
         }
-        self.layers.iter_mut().for_each(|slot| slot.draw(frame, moment));
+        // hidden ones cost nothing, not even when the format changes
+        self.layers.iter_mut().filter(|slot| slot.shown).for_each(|slot| slot.draw(frame, moment));
+    }
+
+    /// In the order of the config.
+    pub fn layers(&self) -> Vec<LayerState> {
+        self.layers.iter().map(|slot| LayerState::of(&slot.config, slot.shown)).collect()
+    }
+
+    /// For a change that `LayerState::check` has passed. Only this layer is prepared again, with the next picture.
+    pub fn change(&mut self, index: usize, change: &LayerChange) {
+        if let Some(slot) = self.layers.get_mut(index) {
+            slot.change(change);
+        }
     }
 }
 
@@ -53,7 +71,18 @@ impl Slot {
         let row = row.ok_or_else(|| Error::new(ErrorKind::Unsupported, format!("overlay {number}: no such layer")))?;
         let name = format!("overlay {number} ({})", row.name);
         let layer = (row.open)(config).map_err(|e| Error::new(e.kind(), name.clone()).because(e))?;
-        Ok(Slot { name, layer, ready: false, told: String::new() })
+        Ok(Slot { name, layer, config: config.clone(), shown: true, stale: true, ready: false, told: String::new() })
+    }
+
+    fn change(&mut self, change: &LayerChange) {
+        self.shown = change.shown.unwrap_or(self.shown);
+        let before = self.config.clone();
+        change.apply_to(&mut self.config);
+        if self.config != before {
+            let outcome = self.layer.adjust(&self.config);
+            self.stale = outcome.is_ok();
+            self.note(outcome);
+        }
     }
 
     fn prepare(&mut self, format: &PictureFormat) {
@@ -62,6 +91,9 @@ impl Slot {
     }
 
     fn draw(&mut self, frame: &mut Frame, moment: &Moment) {
+        if std::mem::take(&mut self.stale) {
+            self.prepare(&frame.format);
+        }
         if self.ready {
             let outcome = self.layer.draw(frame, moment);
             self.note(outcome);
@@ -73,7 +105,7 @@ impl Slot {
         if let Err(error) = outcome {
             let cause = error.to_string();
             if cause != self.told {
-                warn!("{}: {cause}; left out until the picture format changes", self.name);
+                warn!("{}: {cause}; left out until it or the picture format changes", self.name);
                 self.told = cause;
             }
         }
@@ -84,6 +116,7 @@ impl Slot {
 mod tests {
     use super::*;
     use crate::clock::WallMicros;
+    use crate::config::Corner;
     use crate::media::frame::{BufferPool, Colour, Layout, Matrix, Range};
     use crate::units::{Micros, Size};
     use std::sync::Arc;
@@ -113,6 +146,10 @@ mod tests {
             self.calls.drawn.fetch_add(1, Ordering::Relaxed);
             Err(Error::new(ErrorKind::Internal, "no"))
         }
+
+        fn adjust(&mut self, _: &OverlayConfig) -> Result<()> {
+            Ok(())
+        }
     }
 
     fn frame(width: u32) -> Frame {
@@ -126,7 +163,8 @@ mod tests {
         let mut compositor = Compositor::open(&[OverlayConfig::default()]).expect("the embedded logo");
         let calls = Arc::new(Calls::default());
         let layer = Box::new(Failing { calls: calls.clone(), in_prepare });
-        compositor.layers.insert(0, Slot { name: "bad".into(), layer, ready: false, told: String::new() });
+        let good = Slot::open(1, &OverlayConfig::default()).expect("the embedded logo");
+        compositor.layers.insert(0, Slot { layer, ..good });
         (compositor, calls)
     }
 
@@ -144,7 +182,73 @@ mod tests {
             assert_eq!(compositor.layers[0].told, "no");
             compositor.apply(&mut frame(640), &MOMENT);
             assert_eq!(counted(), (2, 2 * draws), "tried again with the new format");
+            compositor.change(0, &LayerChange { opacity: Some(0.5), ..LayerChange::default() });
+            compositor.apply(&mut frame(640), &MOMENT);
+            assert_eq!(counted(), (3, 3 * draws), "tried again when it was changed");
         }
+    }
+
+    #[test]
+    fn a_hidden_layer_is_neither_prepared_nor_drawn() {
+        let (mut compositor, calls) = compositor(true);
+        let show = |shown| LayerChange { shown: Some(shown), ..LayerChange::default() };
+        compositor.change(0, &show(false));
+        for width in [320, 640] {
+            compositor.apply(&mut frame(width), &MOMENT);
+        }
+        assert_eq!(calls.prepared.load(Ordering::Relaxed), 0);
+        compositor.change(0, &show(true));
+        compositor.apply(&mut frame(640), &MOMENT);
+        assert_eq!(calls.prepared.load(Ordering::Relaxed), 1);
+    }
+
+    fn pictured(compositor: &mut Compositor, width: u32) -> Vec<u8> {
+        let mut frame = frame(width);
+        compositor.apply(&mut frame, &MOMENT);
+        frame.planes().concat()
+    }
+
+    /// Whatever is changed in whatever order, the picture is that of a compositor opened with the final config.
+    #[test]
+    fn a_changed_layer_looks_as_if_it_had_been_opened_like_that() {
+        let text = OverlayConfig { kind: LayerKind::Text, text: "before".into(), ..OverlayConfig::default() };
+        let placed = OverlayConfig { x: Some(5), y: Some(70), ..OverlayConfig::default() };
+        let mut configs = [OverlayConfig::default(), text, placed];
+        let mut changed = Compositor::open(&configs).expect("good configs");
+        let nothing = LayerChange::default();
+        let steps = [
+            (0, LayerChange { corner: Some(Corner::BottomLeft), ..nothing.clone() }),
+            (1, LayerChange { text: Some("after %Y".into()), opacity: Some(0.6), ..nothing.clone() }),
+            (2, LayerChange { corner: Some(Corner::TopLeft), opacity: Some(0.3), ..nothing.clone() }),
+            (1, LayerChange { corner: Some(Corner::BottomRight), ..nothing.clone() }),
+            (0, nothing.clone()),
+            (7, nothing),
+        ];
+        for (step, (index, change)) in steps.iter().enumerate() {
+            let before = pictured(&mut changed, 320);
+            changed.change(*index, change);
+            configs.iter_mut().skip(*index).take(1).for_each(|config| change.apply_to(config));
+            let now = pictured(&mut changed, 320);
+            assert_eq!(now == before, step >= 4, "step {step}");
+            assert_eq!(now, pictured(&mut Compositor::open(&configs).expect("good configs"), 320), "step {step}");
+        }
+        let states: Vec<_> = configs.iter().map(|config| LayerState::of(config, true)).collect();
+        assert_eq!(changed.layers(), states);
+        assert_eq!(pictured(&mut changed, 640), pictured(&mut Compositor::open(&configs).expect("good"), 640));
+    }
+
+    #[test]
+    fn a_hidden_layer_comes_back_as_it_was_changed_meanwhile() {
+        let mut changed = Compositor::open(&[OverlayConfig::default()]).expect("the embedded logo");
+        let full = pictured(&mut changed, 320);
+        changed.change(0, &LayerChange { shown: Some(false), ..LayerChange::default() });
+        assert!(pictured(&mut changed, 320).iter().all(|level| *level == 0));
+        changed.change(0, &LayerChange { opacity: Some(0.5), ..LayerChange::default() });
+        assert!(!changed.layers()[0].shown);
+        changed.change(0, &LayerChange { shown: Some(true), ..LayerChange::default() });
+        let half = pictured(&mut changed, 320);
+        let brightest = |picture: &[u8]| picture.iter().max().copied().map_or(0, i32::from);
+        assert!((brightest(&half) - brightest(&full) / 2).abs() <= 2);
     }
 
     #[test]

@@ -43,6 +43,12 @@ impl Layer for Logo {
         }
         Ok(())
     }
+
+    fn adjust(&mut self, config: &OverlayConfig) -> Result<()> {
+        self.look.opacity = config.opacity;
+        self.place = Place::of(config)?;
+        Ok(())
+    }
 }
 
 /// Colours times alpha in 16 bits (exact), then scaled: a transparent pixel's hidden colour never reaches its neighbours.

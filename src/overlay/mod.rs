@@ -3,6 +3,7 @@
 //! Layers touch only the rows and columns they cover, in the frame's own planes and colour. Must never convert or copy
 //! a frame. Input: config and decoded image files.
 
+mod change;
 mod compositor;
 mod fonts;
 mod image;
@@ -13,6 +14,7 @@ mod place;
 mod template;
 mod text;
 
+pub use change::{LayerChange, LayerState};
 pub use compositor::{Compositor, LAYERS};
 pub use text::{draw_text, text_width};
 
@@ -30,11 +32,14 @@ pub struct Moment<'a> {
 }
 
 pub trait Layer: Send {
-    /// Called once per picture format, before the first `draw`: scale, convert, place. May allocate.
+    /// Called once per picture format and after `adjust`, before the next `draw`: scale, convert, place. May allocate.
     fn prepare(&mut self, format: &PictureFormat) -> Result<()>;
 
     /// Blends into the frame. Allocates nothing while the layer's content stays the same.
     fn draw(&mut self, frame: &mut Frame, moment: &Moment) -> Result<()>;
+
+    /// Takes over what a `LayerChange` may have made different in its config, and nothing else. Reads no file.
+    fn adjust(&mut self, config: &OverlayConfig) -> Result<()>;
 }
 
 /// One row per kind of layer.

@@ -87,6 +87,13 @@ impl Layer for TextLayer {
         }
         Ok(())
     }
+
+    fn adjust(&mut self, config: &OverlayConfig) -> Result<()> {
+        self.template = Template::parse(&config.text)?;
+        self.look.opacity = config.opacity;
+        self.place = Place::of(config)?;
+        Ok(())
+    }
 }
 
 impl TextLayer {

@@ -4,6 +4,7 @@
 //! thread may hang in a driver for ever; nobody waits for it without a deadline. Input: a source, whoever subscribes.
 
 use super::board::SILENCE;
+use super::camera_controls::CameraControls;
 use super::inbox::Arrived;
 use super::pipeline::{OpenSource, Shared};
 use super::retry::{Backoff, CauseLog};
@@ -27,6 +28,7 @@ pub(super) struct CaptureThread {
     backoff: Backoff,
     causes: CauseLog,
     outage: Option<Outage>,
+    controls: CameraControls,
 }
 
 #[derive(Clone, Copy)]
@@ -46,7 +48,8 @@ struct Flow {
 impl CaptureThread {
     pub fn new(shared: Arc<Shared>, open: OpenSource) -> CaptureThread {
         let (backoff, causes) = (Backoff::default(), CauseLog::default());
-        CaptureThread { shared, open, backoff, causes, outage: None }
+        let controls = CameraControls::new(shared.clock.clone());
+        CaptureThread { shared, open, backoff, causes, outage: None, controls }
     }
 
     pub fn run(mut self) {
@@ -56,6 +59,7 @@ impl CaptureThread {
                 Ok(source) => self.pump(source),
                 Err(fault) => Some(fault),
             };
+            self.controls.away(&self.shared.desk);
             if let Some(fault) = ended {
                 self.away(fault);
             }
@@ -65,10 +69,17 @@ impl CaptureThread {
     /// Hands pictures on until the source fails (Some) or the pipeline stops. The source is closed on return.
     fn pump(&mut self, mut source: Box<dyn Source>) -> Option<Fault> {
         let mut flow = self.opened(source.info().clone());
+        source.listen(&self.shared.bell);
         while !self.shared.inbox.is_stopping() {
+            self.shared.wedge.may_hang("capture", &self.shared.clock);
             let (want, wait) = match self.shared.fanout.subscribers() {
                 0 => (Want::Heartbeat, IDLE_GRAB_WAIT),
                 _ => (Want::Picture, GRAB_WAIT),
+            };
+            // the first picture comes before everything else
+            let wait = match source.controls().filter(|_| flow.first_picture.is_some()) {
+                Some(controls) => self.controls.turn(controls, &self.shared.desk, wait),
+                None => wait,
             };
             match source.grab(want, wait) {
                 Ok(Grab::Frame(frame)) => {

@@ -3,6 +3,7 @@
 //! Owns the encoder and the order of pictures. Must never wait for the camera, an output, or a failed encoder.
 //! Input: the inbox (pictures, nudges), the board (the camera's state), the fan-out (who watches, who wants a key).
 
+use super::adjustments::MOST_WAITING;
 use super::board::Sample;
 use super::card::{Card, Reason};
 use super::encoder_slot::EncoderSlot;
@@ -33,7 +34,7 @@ const SLOW: Duration = Duration::from_millis(100);
 
 pub(super) struct EncodeThread {
     shared: Arc<Shared>,
-    overlay: Overlay,
+    overlay: Box<dyn Overlay>,
     encoder: EncoderSlot,
     units: AccessUnitPool,
     gate: KeyGate,
@@ -65,7 +66,7 @@ enum Showing {
 }
 
 impl EncodeThread {
-    pub fn new(shared: Arc<Shared>, encoder: EncoderSlot, overlay: Overlay) -> EncodeThread {
+    pub fn new(shared: Arc<Shared>, encoder: EncoderSlot, overlay: Box<dyn Overlay>) -> EncodeThread {
         EncodeThread {
             shared,
             overlay,
@@ -88,6 +89,7 @@ impl EncodeThread {
             let event = self.shared.inbox.wait(self.patience());
             let now = self.shared.clock.now();
             self.shared.board.encode_beat(now);
+            self.adjust();
             // both: the last viewer may leave and the next one come between two looks
             if self.shared.fanout.take_begun() || self.shared.fanout.subscribers() == 0 {
                 self.rest();
@@ -99,6 +101,20 @@ impl EncodeThread {
                 Event::Picture(arrived) => self.picture(arrived),
                 Event::Look => self.look(now),
             }
+        }
+    }
+
+    /// Takes over what people changed, also while nobody watches.
+    fn adjust(&mut self) {
+        let mut changed = false;
+        // bounded: people may be quicker than we are
+        for _ in 0..MOST_WAITING {
+            let Some((index, change)) = self.shared.desk.next_layer() else { break };
+            self.overlay.change(index, &change);
+            changed = true;
+        }
+        if changed {
+            self.shared.desk.show_layers(&self.overlay.layers());
         }
     }
 
@@ -118,6 +134,7 @@ impl EncodeThread {
     }
 
     fn picture(&mut self, mut arrived: Arrived) {
+        self.shared.wedge.may_hang("encode", &self.shared.clock);
         let started = self.shared.clock.now();
         if self.encoder.down(started).is_some() {
             return self.look(started);
@@ -127,7 +144,7 @@ impl EncodeThread {
             host: &self.shared.settings.host,
             fps: self.shared.board.captured_fps(started),
         };
-        (self.overlay)(&mut arrived.frame, &moment);
+        self.overlay.apply(&mut arrived.frame, &moment);
         let change = !matches!(self.showing, Showing::Camera { begun: true, .. });
         let period = started.since(self.last_picture);
         self.last_picture = started;

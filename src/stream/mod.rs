@@ -1,7 +1,9 @@
 //! Floor 2: the pipeline capture -> overlay -> encode -> hub, and the fan-out to outputs.
 
 pub mod adjust;
+mod adjustments;
 mod board;
+mod camera_controls;
 mod capture_thread;
 mod card;
 mod encode_thread;
@@ -13,6 +15,7 @@ mod key_gate;
 pub mod pipeline;
 mod retry;
 pub mod status;
+mod wedge;
 
 use crate::media::packet::AccessUnit;
 use adjust::{AdjustError, Adjustable, Change};

@@ -3,6 +3,8 @@
 //! Owns the threads and what they share. Must never join a thread without a deadline: a driver may hold it for ever.
 //! Input: the app, which brings camera, encoder and overlay as functions.
 
+use super::adjust::{AdjustError, Adjustable, Change, Layer};
+use super::adjustments::{Adjustments, Owner};
 use super::board::Board;
 use super::capture_thread::CaptureThread;
 use super::card;
@@ -11,8 +13,9 @@ use super::encoder_slot::EncoderSlot;
 use super::fanout::FanOut;
 use super::inbox::Inbox;
 use super::status::StreamStatus;
+use super::wedge::Wedge;
 use super::{Stream, Subscription, Wake};
-use crate::capture::{Fault, Source};
+use crate::capture::{Bell, Fault, Source};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::encode::Encoder;
@@ -20,22 +23,55 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::media::frame::{Colour, Frame, Layout, Matrix, PictureFormat, Range};
 use crate::media::h264;
 use crate::media::packet::AccessUnit;
-use crate::overlay::Moment;
+use crate::overlay::{Compositor, LayerChange, Moment};
 use crate::units::{FrameRate, KbitPerSec, Size};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 
 pub type OpenSource = Arc<dyn Fn() -> Result<Box<dyn Source>, Fault> + Send + Sync>;
 /// Opens an encoder other than those named last, which failed too often.
 pub type OpenEncoder = Arc<dyn Fn(&PictureFormat, FrameRate, &[&str]) -> Result<Box<dyn Encoder>> + Send + Sync>;
+
 /// Lays everything over a picture; runs on the encode thread.
-pub type Overlay = Box<dyn FnMut(&mut Frame, &Moment) + Send>;
+pub trait Overlay: Send {
+    fn apply(&mut self, frame: &mut Frame, moment: &Moment);
+
+    /// What of it can be changed, as it is now.
+    fn layers(&self) -> Vec<Layer>;
+
+    /// A change that was checked against `layers`.
+    fn change(&mut self, index: usize, change: &LayerChange);
+}
+
+impl Overlay for Compositor {
+    fn apply(&mut self, frame: &mut Frame, moment: &Moment) {
+        Compositor::apply(self, frame, moment);
+    }
+    fn layers(&self) -> Vec<Layer> {
+        Compositor::layers(self)
+    }
+    fn change(&mut self, index: usize, change: &LayerChange) {
+        Compositor::change(self, index, change);
+    }
+}
+
+/// One that always draws the same.
+impl<F: FnMut(&mut Frame, &Moment) + Send> Overlay for F {
+    fn apply(&mut self, frame: &mut Frame, moment: &Moment) {
+        self(frame, moment);
+    }
+    fn layers(&self) -> Vec<Layer> {
+        Vec::new()
+    }
+    fn change(&mut self, _: usize, _: &LayerChange) {}
+}
 
 /// What the pipeline is made of.
 pub struct Parts {
     pub open_source: OpenSource,
     pub open_encoder: OpenEncoder,
-    pub overlay: Overlay,
+    pub overlay: Box<dyn Overlay>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +103,10 @@ pub(super) struct Shared {
     pub inbox: Inbox,
     pub board: Board,
     pub fanout: Arc<FanOut>,
+    pub desk: Adjustments,
+    /// Ends the capture thread's wait for a picture.
+    pub bell: Arc<Bell>,
+    pub wedge: Wedge,
 }
 
 pub struct Pipeline {
@@ -83,7 +123,10 @@ impl Pipeline {
         probe(&parts.open_encoder, format, settings.rate, &board)?;
         let fanout = Arc::new(FanOut::new());
         let encoder = EncoderSlot::new(parts.open_encoder, (format, settings.rate));
-        let shared = Arc::new(Shared { clock, settings, inbox: Inbox::default(), board, fanout });
+        let desk = Adjustments::new(parts.overlay.layers());
+        let bell = Bell::new().map_err(|cause| Error::new(ErrorKind::Limit, "create an eventfd").because(cause))?;
+        let (inbox, bell, wedge) = (Inbox::default(), Arc::new(bell), Wedge::of_environment());
+        let shared = Arc::new(Shared { clock, settings, inbox, board, fanout, desk, bell, wedge });
         let running = Arc::new(Running::default());
         let pipeline = Pipeline { shared: shared.clone(), running };
         let encode = EncodeThread::new(shared.clone(), encoder, parts.overlay);
@@ -129,6 +172,18 @@ impl Stream for Pipeline {
 
     fn profile_level_id(&self) -> [u8; 3] {
         self.shared.board.profile_level_id()
+    }
+
+    fn adjustable(&self) -> watch::Receiver<Arc<Adjustable>> {
+        self.shared.desk.receiver()
+    }
+
+    fn adjust(&self, change: Change) -> std::result::Result<(), AdjustError> {
+        match self.shared.desk.post(change, self.shared.clock.now())? {
+            Owner::Capture => self.shared.bell.ring(),
+            Owner::Encode => self.shared.inbox.nudge(),
+        }
+        Ok(())
     }
 
     fn status(&self) -> StreamStatus {

@@ -26,6 +26,15 @@ export function launchChromium(more = []) {
   });
 }
 
+/** A browser with a profile on disk, as people have: what a page stores is not kept in memory as in private windows. */
+export function launchWithProfile(folder) {
+  return chromium.launchPersistentContext(folder, {
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: CHROMIUM_ARGS,
+    ignoreDefaultArgs: ['--headless', '--hide-scrollbars'],
+  });
+}
+
 export async function freePort() {
   const server = net.createServer();
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -50,7 +59,9 @@ export class Server {
 
   #spawn(args) {
     if (!process.env.RTCAM_BIN) throw new Error('RTCAM_BIN must name the rtcam binary');
-    this.child = spawn(process.env.RTCAM_BIN, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    // links and certificates of a test are none of the machine's
+    const env = { STATE_DIRECTORY: path.join(ARTEFACTS, 'state'), ...process.env };
+    this.child = spawn(process.env.RTCAM_BIN, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (text) => { this.#log = (this.#log + text).slice(-8000); });
     }
@@ -95,15 +106,20 @@ export async function withServer(options, body) {
 }
 
 /** Opens the viewer page; `faults` gathers what the browser complained about. */
-export async function openViewer(browser, url, { locale = 'en-US', viewport = { width: 1280, height: 720 }, init = null } = {}) {
-  const context = await browser.newContext({ locale, viewport });
+export async function openViewer(browser, url, { locale = 'en-US', viewport = { width: 1280, height: 720 }, colorScheme = 'dark', hasTouch = false, init = null } = {}) {
+  const context = await browser.newContext({ locale, viewport, colorScheme, hasTouch });
+  return openPage(context, url, init);
+}
+
+/** In a context that is there: one more tab of the same browser profile. */
+export async function openPage(context, url, init = null) {
   const page = await context.newPage();
   page.faults = [];
   page.requested = [];
   page.on('console', (message) => message.type() === 'error' && page.faults.push(message.text()));
   page.on('pageerror', (error) => page.faults.push(error.message));
   page.on('request', (request) => page.requested.push(request.url()));
-  if (init) await page.addInitScript(init);
+  if (init) await page.addInitScript(typeof init === 'string' ? { content: init } : init);
   await page.goto(url, { waitUntil: 'commit' });
   return page;
 }

@@ -5,6 +5,7 @@ mod camera_away;
 mod client;
 mod file_source;
 mod joins_and_leaves;
+mod links;
 mod nobody_watches;
 mod password;
 mod process;
@@ -12,6 +13,7 @@ mod program;
 #[path = "../receiver/mod.rs"]
 mod receiver;
 mod refusals;
+mod room;
 mod second_viewer;
 mod signalling;
 mod stalled_viewer;

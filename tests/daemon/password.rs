@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::http::Request;
 const PASSWORD: &str = "correct horse battery";
 
 /// The line that the program's own command prints.
-fn password_hash() -> String {
+pub fn password_hash() -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtcam"));
     let mut child = command.arg("password").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("built");
     child.stdin.take().expect("piped").write_all(PASSWORD.as_bytes()).expect("it reads");

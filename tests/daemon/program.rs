@@ -14,12 +14,12 @@ pub struct Program {
     pub address: SocketAddr,
     /// What it logged so far.
     log: Arc<Mutex<String>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn command(arguments: &[&str], folder: &tempfile::TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtcam"));
-    command.args(arguments).current_dir(folder).env_remove("RTCAM_LOG");
+    command.args(arguments).current_dir(folder).env_remove("RTCAM_LOG").env("STATE_DIRECTORY", folder.path());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -49,7 +49,12 @@ impl Program {
         // whatever else it says must not block it
         std::thread::spawn(move || lines.for_each(drop));
         let address = address.unwrap_or_else(|| panic!("it did not start: {}", log.lock().unwrap()));
-        Program { child, address, log, _folder: folder }
+        Program { child, address, log, folder }
+    }
+
+    /// Another command in the same folder, with the same state.
+    pub fn run_beside(&self, arguments: &[&str]) -> Output {
+        command(arguments, &self.folder).output().expect("the program is built")
     }
 
     pub fn pid(&self) -> u32 {

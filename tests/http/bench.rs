@@ -2,15 +2,16 @@
 
 use rtcam::clock::Clock;
 use rtcam::config::{Config, Secret};
-use rtcam::http::{HttpState, Limits, serve};
+use rtcam::http::{Gate, HttpState, Limits, serve};
 use rtcam::output::{Answer, Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId, ViewerStats};
+use rtcam::stream::adjust::{AdjustError, Adjustable, Change, Control, ControlKind};
 use rtcam::stream::status::{CameraState, StreamStatus};
 use rtcam::stream::{Stream, Subscription, Wake};
 use rtcam::units::{KbitPerSec, Micros};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -56,6 +57,8 @@ pub struct Book {
     pub capacity: usize,
     pub offers: Vec<String>,
     pub candidates: Vec<(ViewerId, String)>,
+    /// Text for data channels.
+    pub said: Vec<(ViewerId, String)>,
     pub seated: Vec<(ViewerId, mpsc::Sender<ViewerEvent>)>,
     pub refuse: Option<OfferError>,
     /// Offers are kept unanswered here while this is Some.
@@ -110,6 +113,11 @@ impl ViewerDoor for FakeDoor {
         self.book().candidates.push((viewer, candidate));
     }
 
+    fn send(&self, viewer: ViewerId, text: String) -> bool {
+        self.book().said.push((viewer, text));
+        true
+    }
+
     fn close(&self, viewer: ViewerId) {
         self.book().seated.retain(|(v, _)| *v != viewer);
     }
@@ -134,7 +142,7 @@ impl ViewerDoor for FakeDoor {
     }
 }
 
-pub struct FakeStream(pub Mutex<StreamStatus>);
+pub struct FakeStream(pub Mutex<StreamStatus>, pub watch::Sender<Arc<Adjustable>>);
 
 impl Stream for FakeStream {
     fn subscribe(&self, _waker: Arc<dyn Wake>) -> Box<dyn Subscription> {
@@ -145,6 +153,21 @@ impl Stream for FakeStream {
         [0x42, 0xe0, 0x1f]
     }
 
+    fn adjustable(&self) -> watch::Receiver<Arc<Adjustable>> {
+        self.1.subscribe()
+    }
+
+    /// Integers are set as they come.
+    fn adjust(&self, change: Change) -> Result<(), AdjustError> {
+        let Change::Control { key, value } = change else { return Err(AdjustError::Busy) };
+        self.1.send_modify(|known| {
+            let known = Arc::make_mut(known);
+            known.version += 1;
+            known.controls.iter_mut().filter(|control| control.key == key).for_each(|control| control.value = value);
+        });
+        Ok(())
+    }
+
     fn status(&self) -> StreamStatus {
         let mut status = self.0.lock().unwrap().clone();
         // a thread that lives
@@ -152,6 +175,19 @@ impl Stream for FakeStream {
         status.encode_beat = status.capture_beat;
         status
     }
+}
+
+fn camera() -> Adjustable {
+    let control = Control {
+        key: "brightness".into(),
+        name: "Brightness".into(),
+        kind: ControlKind::Integer { minimum: 0, maximum: 255, step: 1 },
+        value: 1,
+        default: 128,
+        read_only: false,
+        inactive: false,
+    };
+    Adjustable { version: 1, controls: vec![control], layers: vec![] }
 }
 
 fn live() -> StreamStatus {
@@ -182,6 +218,7 @@ pub struct Bench {
     pub address: SocketAddr,
     pub door: Arc<FakeDoor>,
     pub stream: Arc<FakeStream>,
+    pub gate: Gate,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
 }
@@ -197,22 +234,26 @@ impl Bench {
 
     pub async fn with_password() -> Bench {
         let mut config = Config::default();
-        config.auth.password_hash = hash();
+        config.auth.password_hash = hash(PASSWORD);
         Bench::with(Limits::default(), config).await
     }
 
     pub async fn with(limits: Limits, config: Config) -> Bench {
+        Bench::with_clock(limits, config, Clock::system()).await
+    }
+
+    pub async fn with_clock(limits: Limits, config: Config, clock: Clock) -> Bench {
         collect_logs();
         let door = Arc::new(FakeDoor::default());
         door.book().capacity = config.webrtc.max_viewers as usize;
-        let stream = Arc::new(FakeStream(Mutex::new(live())));
-        let state =
-            HttpState::with_limits(&config, door.clone(), stream.clone(), Clock::system(), limits).expect("a state");
+        let stream = Arc::new(FakeStream(Mutex::new(live()), watch::Sender::new(Arc::new(camera()))));
+        let state = HttpState::with_limits(&config, door.clone(), stream.clone(), clock, limits).expect("a state");
+        let gate = state.gate();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, state, stopped));
-        Bench { address, door, stream, stop, server }
+        Bench { address, door, stream, gate, stop, server }
     }
 
     pub async fn stop(self) {
@@ -230,7 +271,18 @@ impl Bench {
 
     /// One request on a connection of its own.
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let mut stream = self.connect().await;
+        self.ask_over(self.connect().await, method, path, headers, body).await
+    }
+
+    /// The same, on a connection that is there already.
+    pub async fn ask_over<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
         let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             text += &format!("Host: {}\r\n", self.address);
@@ -264,11 +316,11 @@ impl Bench {
 }
 
 /// A hash that is quick to verify.
-pub fn hash() -> Secret {
+pub fn hash(password: &str) -> Secret {
     use argon2::password_hash::CustomizedPasswordHasher;
     let params = argon2::Params::new(8, 1, 1, None).unwrap();
     let argon2 = argon2::Argon2::default();
-    let hash = argon2.hash_password_customized(PASSWORD.as_bytes(), b"0123456789abcdef", None, None, params).unwrap();
+    let hash = argon2.hash_password_customized(password.as_bytes(), b"0123456789abcdef", None, None, params).unwrap();
     Secret::new(hash.to_string())
 }
 
@@ -279,13 +331,13 @@ pub async fn soon<F: std::future::Future>(work: F) -> F::Output {
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
-    head: String,
+    pub head: String,
     pub body: String,
 }
 
 impl Reply {
     /// Everything up to the end of the connection.
-    pub async fn read(stream: &mut TcpStream) -> Reply {
+    pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Reply {
         let mut bytes = Vec::new();
         let _ = soon(stream.read_to_end(&mut bytes)).await;
         Reply::parse(&String::from_utf8_lossy(&bytes))

@@ -4,7 +4,11 @@
 
 mod access;
 mod bench;
+mod canary;
 mod connections;
+mod page;
 mod pages;
+mod room;
+mod tls;
 mod websocket;
 mod whep;

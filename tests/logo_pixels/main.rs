@@ -99,12 +99,12 @@ fn config(logo: &Path) -> Config {
 fn start(format: PictureFormat, logo: &Path) -> (Arc<Pipeline>, Arc<WebRtc>) {
     let config = config(logo);
     let clock = Clock::system();
-    let mut compositor = Compositor::open(&config.overlays).expect("the logo opens");
+    let compositor = Compositor::open(&config.overlays).expect("the logo opens");
     let encoder = config.encoder.clone();
     let parts = Parts {
         open_source: camera::opener(format, clock.clone()),
         open_encoder: Arc::new(move |format, rate, _| rtcam::encode::open(&encoder, format, rate)),
-        overlay: Box::new(move |frame, moment| compositor.apply(frame, moment)),
+        overlay: Box::new(compositor),
     };
     let pipeline = Arc::new(Pipeline::start(Settings::new(&config, "host"), parts, clock.clone()).expect("starts"));
     let local = IpAddr::V4(Ipv4Addr::LOCALHOST);

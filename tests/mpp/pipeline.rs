@@ -7,7 +7,9 @@ use rtcam::capture::{Fault, FaultKind, Grab, Source, SourceInfo, Want};
 use rtcam::clock::Clock;
 use rtcam::config::EncoderConfig;
 use rtcam::encode::Opener;
+use rtcam::media::frame::Frame;
 use rtcam::media::packet::AccessUnit;
+use rtcam::overlay::Moment;
 use rtcam::stream::pipeline::{Parts, Pipeline, Settings};
 use rtcam::stream::{Stream, Subscription, Wake};
 use rtcam::units::{FrameRate, KbitPerSec};
@@ -84,7 +86,7 @@ impl Rig {
                 Ok(Box::new(Camera { queue, info, clock, number: 0, unplugged }) as Box<dyn Source>)
             }),
             open_encoder: Arc::new(move |format, rate, without| encoders.open(format, rate, without)),
-            overlay: Box::new(|frame, _| {
+            overlay: Box::new(|frame: &mut Frame, _: &Moment| {
                 let stride = frame.format.strides[0];
                 frame.planes_mut()[0].chunks_mut(stride).take(32).for_each(|row| row[..64].fill(LOGO));
             }),

@@ -1,5 +1,6 @@
 //! A camera and an encoder that follow a script, and a viewer that collects what it gets.
 
+use rtcam::capture::controls::{Control, ControlKind, Controls};
 use rtcam::capture::{Fault, FaultKind, Grab, Source, SourceInfo, Want};
 use rtcam::clock::Clock;
 use rtcam::config::EncoderConfig;
@@ -7,11 +8,12 @@ use rtcam::encode::{self, Encoded, Encoder};
 use rtcam::error::{Error, ErrorKind, Result};
 use rtcam::media::frame::{BufferPool, Colour, Frame, Layout, Matrix, PictureFormat, Range};
 use rtcam::media::packet::AccessUnit;
+use rtcam::overlay::Moment;
 use rtcam::stream::pipeline::{OpenEncoder, OpenSource, Parts, Pipeline, Settings};
 use rtcam::stream::status::StreamStatus;
 use rtcam::stream::{Stream, Subscription, Wake};
 use rtcam::units::{FrameRate, KbitPerSec, Micros, Size};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,14 @@ pub struct Camera {
     pub open_now: AtomicUsize,
     pub pictures: AtomicU64,
     pub unwanted: AtomicU64,
+    /// Whose controls it has; empty: it has none.
+    pub device: Mutex<String>,
+    /// What the driver's maximum of every control is.
+    pub maximum: AtomicI64,
+    /// What was set, in order.
+    pub sets: Mutex<Vec<(String, i64)>>,
+    /// Set by somebody else, to be told by the driver.
+    pub by_others: Mutex<Vec<(String, i64)>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +69,10 @@ impl Camera {
             open_now: AtomicUsize::new(0),
             pictures: AtomicU64::new(0),
             unwanted: AtomicU64::new(0),
+            device: Mutex::default(),
+            maximum: AtomicI64::new(100),
+            sets: Mutex::default(),
+            by_others: Mutex::default(),
         })
     }
 
@@ -88,7 +102,8 @@ impl Camera {
             let pool = BufferPool::new(4, format.buffer_len());
             // something of the system that must be given back
             let file = std::fs::File::open("/dev/null").unwrap();
-            Ok(Box::new(FakeSource { camera: camera.clone(), info, pool, grabs: 0, due: None, _file: file })
+            let controls = FakeControls::new(&camera);
+            Ok(Box::new(FakeSource { camera: camera.clone(), info, pool, controls, grabs: 0, due: None, _file: file })
                 as Box<dyn Source>)
         })
     }
@@ -102,6 +117,7 @@ struct FakeSource {
     camera: Arc<Camera>,
     info: SourceInfo,
     pool: Arc<BufferPool>,
+    controls: FakeControls,
     grabs: u64,
     due: Option<Micros>,
     _file: std::fs::File,
@@ -145,6 +161,66 @@ impl Source for FakeSource {
 
     fn dropped(&self) -> u64 {
         0
+    }
+
+    fn controls(&mut self) -> Option<&mut dyn Controls> {
+        (!self.controls.device.is_empty()).then_some(&mut self.controls)
+    }
+}
+
+/// A camera that forgets everything when it is unplugged.
+struct FakeControls {
+    camera: Arc<Camera>,
+    device: String,
+    list: Vec<Control>,
+    changed: bool,
+}
+
+impl FakeControls {
+    fn new(camera: &Arc<Camera>) -> FakeControls {
+        let maximum = camera.maximum.load(Ordering::SeqCst);
+        let range = ControlKind::Integer { minimum: 0, maximum, step: 1 };
+        let control = |key: &str, kind| Control {
+            key: key.into(),
+            name: key.into(),
+            kind,
+            value: 50,
+            default: 50,
+            read_only: false,
+            inactive: false,
+        };
+        let list = vec![control("gain", range.clone()), control("hue", range), control("press", ControlKind::Button)];
+        FakeControls { camera: camera.clone(), device: camera.device.lock().unwrap().clone(), list, changed: true }
+    }
+
+    fn put(&mut self, key: &str, value: i64) -> Result<(), String> {
+        let control = self.list.iter_mut().find(|control| control.key == key).expect("checked before");
+        control.value = control.fitted(value)?;
+        self.changed = true;
+        Ok(())
+    }
+}
+
+impl Controls for FakeControls {
+    fn device(&self) -> &str {
+        &self.device
+    }
+    fn list(&self) -> &[Control] {
+        &self.list
+    }
+    fn set(&mut self, key: &str, value: i64) -> Result<(), String> {
+        self.put(key, value)?;
+        self.camera.sets.lock().unwrap().push((key.into(), value));
+        Ok(())
+    }
+    fn work(&mut self, _: bool) {
+        let by_others = std::mem::take(&mut *self.camera.by_others.lock().unwrap());
+        for (key, value) in by_others {
+            self.put(&key, value).expect("a good value");
+        }
+    }
+    fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 }
 
@@ -216,7 +292,7 @@ impl Rig {
         let parts = Parts {
             open_source: camera.opener(),
             open_encoder: encoders.opener(),
-            overlay: Box::new(|frame, _| frame.planes_mut()[0][..16].fill(235)),
+            overlay: Box::new(|frame: &mut Frame, _: &Moment| frame.planes_mut()[0][..16].fill(235)),
         };
         let settings =
             Settings { size: SIZE, rate: FrameRate::per_second(30), bitrate: KbitPerSec(1500), host: "test".into() };
@@ -225,8 +301,7 @@ impl Rig {
     }
 
     pub fn viewer(&self) -> Viewer {
-        let bell = Arc::new(Bell::default());
-        Viewer { seat: self.pipeline.subscribe(bell.clone()), bell }
+        Viewer::of(&self.pipeline)
     }
 
     pub fn until(&self, what: &str, holds: impl Fn(&StreamStatus) -> bool) {
@@ -261,6 +336,11 @@ impl Wake for Bell {
 }
 
 impl Viewer {
+    pub fn of(pipeline: &Pipeline) -> Viewer {
+        let bell = Arc::new(Bell::default());
+        Viewer { seat: pipeline.subscribe(bell.clone()), bell }
+    }
+
     /// The next unit; waits for it.
     pub fn next(&mut self) -> Arc<AccessUnit> {
         let started = Instant::now();

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use openh264::decoder::Decoder;
 use openh264::formats::YUVSource;
+pub use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_VP8, MediaEngine};
@@ -20,6 +21,7 @@ use rtc::rtp::codec::h264::H264Packet;
 use rtc::rtp::packetizer::Depacketizer;
 use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use rtc::statistics::StatsSelector;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -76,6 +78,8 @@ pub struct Options {
     pub bind_tcp: Option<String>,
     /// STUN and TURN (over UDP) servers; the offer waits until they have been asked.
     pub ice_servers: Vec<RTCIceServer>,
+    /// SRTP protection profiles in this viewer's order; empty: all it has, GCM first.
+    pub srtp: Vec<SrtpProtectionProfile>,
 }
 
 impl Default for Options {
@@ -87,6 +91,7 @@ impl Default for Options {
             decode: true,
             bind_tcp: None,
             ice_servers: Vec::new(),
+            srtp: Vec::new(),
         }
     }
 }
@@ -149,6 +154,7 @@ impl Receiver {
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
             .with_host_acceptance_min_wait(Some(Duration::ZERO))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+            .with_srtp_protection_profiles(options.srtp)
             .build();
         let (pictures_in, pictures) = mpsc::unbounded_channel();
         let (state_in, state) = watch::channel(RTCPeerConnectionState::New);
@@ -261,6 +267,12 @@ impl Receiver {
             }
         }
         panic!("no {kind} on the data channel");
+    }
+
+    /// The SRTP profile that both sides agreed on.
+    pub async fn srtp(&self) -> String {
+        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
+        report.transport().expect("a transport").srtp_cipher.clone()
     }
 
     pub async fn close(self) {

@@ -31,13 +31,17 @@ fn examine(arguments: &ConfigArguments) -> Vec<Finding> {
         compatible: Machine::this().compatible(),
         processes: processes.others,
     };
+    let memory = doctor::memory::parse(&probe::read("/proc/meminfo"));
+    let (cameras, encoders) = (probe::cameras(&config.camera), probe::encoders(&config));
+    let buffers = probe::buffers(&config, &cameras, encoders.taken());
     [
         doctor::files::judge(&files),
         doctor::board::judge(&board),
-        doctor::camera::judge(&probe::cameras(&config.camera)),
-        doctor::encoder::judge(&probe::encoders(&config)),
-        doctor::cpu::judge(&doctor::cpu::parse(&probe::read("/proc/cpuinfo")), probe::srtp_cost()),
-        doctor::memory::judge(&doctor::memory::parse(&probe::read("/proc/meminfo"))),
+        doctor::camera::judge(&cameras),
+        doctor::buffers::judge(&buffers),
+        doctor::encoder::judge(&encoders),
+        doctor::cpu::judge(&doctor::cpu::parse(&probe::read("/proc/cpuinfo")), probe::srtp_cost(), &config.webrtc.srtp),
+        doctor::memory::judge(&memory, config.profile.matching.ram_mib),
         doctor::network::judge(&probe::network(&config, runs_already)),
         doctor::clock::judge(probe::wall()),
     ]
@@ -55,7 +59,7 @@ fn load(arguments: &ConfigArguments) -> (Config, doctor::files::Facts) {
         mode: file.as_deref().and_then(probe::mode),
         file: file.map(|path| path.display().to_string()),
         mistake,
-        has_password: !config.auth.password_hash.is_empty(),
+        has_password: config.auth.has_credentials(),
     };
     (config, facts)
 }

@@ -6,14 +6,16 @@ use crate::capture;
 use crate::cli::bench;
 use crate::clock::{Clock, WallMicros};
 use crate::config::{CameraConfig, Config, SourceChoice};
-use crate::doctor::cpu::SrtpCost;
-use crate::doctor::{camera, encoder, network};
+use crate::doctor::encoder::SOFTWARE;
+use crate::doctor::{buffers, camera, encoder, network};
 use crate::encode::ENCODERS;
 use crate::media::frame::{Colour, Layout, Matrix, PictureFormat, Range};
+use crate::media::srtp::SrtpCost;
 use crate::units::FrameRate;
+use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The whole file, or nothing.
@@ -31,8 +33,7 @@ pub fn wall() -> WallMicros {
 
 /// Takes a tenth of a second.
 pub fn srtp_cost() -> Option<SrtpCost> {
-    let (cm_us, gcm_us) = bench::srtp_cost(Duration::from_millis(100)).ok()?;
-    Some(SrtpCost { cm_us, gcm_us })
+    bench::srtp_cost(Duration::from_millis(100)).ok()
 }
 
 /// The names of all processes but this one.
@@ -79,9 +80,31 @@ pub fn encoders(config: &Config) -> encoder::Facts<'_> {
     }
 }
 
+/// Sets the camera's format and takes buffers for a moment, unless somebody else uses the camera.
+pub fn buffers<'a>(config: &'a Config, cameras: &camera::Facts, encoder: Option<&str>) -> buffers::Facts<'a> {
+    let chosen = cameras.chosen.as_ref().ok().and_then(|path| cameras.nodes.iter().find(|node| node.path == *path));
+    let camera = chosen.map(|node| match &node.holder {
+        Some(holder) => Err(format!("held by {holder}")),
+        None => capture::probe_buffers(&config.camera).map_err(|fault| fault.to_string()),
+    });
+    let hardware_encoder = encoder.is_some_and(|name| name != SOFTWARE);
+    buffers::Facts { profile: &config.profile, camera, hardware_encoder, allocators: allocators() }
+}
+
+/// Nodes that hand out memory for hardware, and why those that do not open do not.
+fn allocators() -> Vec<(String, Option<String>)> {
+    let heaps = std::fs::read_dir("/dev/dma_heap").into_iter().flatten().flatten().map(|entry| entry.path());
+    let others = ["/dev/dri/card0", "/dev/dri/renderD128", "/dev/ion"].map(PathBuf::from);
+    let mut paths: Vec<PathBuf> = heaps.chain(others.into_iter().filter(|path| path.exists())).collect();
+    paths.sort();
+    let open = |path: &Path| OpenOptions::new().read(true).write(!path.starts_with("/dev/dma_heap")).open(path);
+    paths.iter().map(|path| (path.display().to_string(), open(path).err().map(|why| why.to_string()))).collect()
+}
+
 pub fn network(config: &Config, runs_already: bool) -> network::Facts {
     let listen = config.http.listen;
     let udp = SocketAddr::new(listen.ip(), config.webrtc.udp_port);
+    let wanted = Some(config.profile.network.wmem_max).filter(|bytes| *bytes > 0);
     network::Facts {
         listen,
         http: TcpListener::bind(listen).map(drop).map_err(|error| error.kind()),
@@ -91,6 +114,7 @@ pub fn network(config: &Config, runs_already: bool) -> network::Facts {
             let tcp = SocketAddr::new(listen.ip(), config.webrtc.tcp_port);
             (tcp, TcpListener::bind(tcp).map(drop).map_err(|error| error.kind()))
         }),
+        send_buffer: read("/proc/sys/net/core/wmem_max").trim().parse().ok().zip(wanted),
         runs_already,
     }
 }

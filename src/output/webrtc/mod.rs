@@ -4,6 +4,7 @@
 //! is the door that signalling speaks through.
 
 mod answer;
+mod channels;
 mod demux;
 mod entry;
 mod feedback;
@@ -18,6 +19,7 @@ mod reach;
 mod reacher;
 mod recent;
 mod reflexive;
+mod srtp;
 mod sync_channel;
 mod tcp;
 mod tried;
@@ -25,6 +27,7 @@ mod udp_sys;
 mod viewer;
 
 pub use packetize::{MAX_PAYLOAD, packetize};
+pub use srtp::Sealing;
 
 use crate::clock::Clock;
 use crate::config::WebRtcConfig;
@@ -228,6 +231,14 @@ impl ViewerDoor for WebRtc {
         answer
     }
 
+    fn send(&self, viewer: ViewerId, text: String) -> bool {
+        let taken = self.media.try_send(ToMedia::Say(viewer, text)).is_ok();
+        if taken {
+            self.waker.wake();
+        }
+        taken
+    }
+
     fn network(&self) -> NetworkStats {
         let known = self.network.read();
         NetworkStats {
@@ -274,6 +285,7 @@ fn common(config: &WebRtcConfig) -> Result<Common> {
         certificate,
         ssrc: u32::from_ne_bytes(ssrc) | 1,
         playout_delay: playout_delay(config.playout_delay_min_ms, config.playout_delay_max_ms),
+        srtp: srtp::choose(&config.srtp),
     })
 }
 

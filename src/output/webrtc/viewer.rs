@@ -4,18 +4,17 @@
 //! changes come out. Must never touch a socket, read a clock or wait. Driven by the lobby while connecting, then by the
 //! media loop.
 
-use crate::output::webrtc::demux::{DatagramKind, Ends, TransactionId};
+use crate::output::webrtc::channels::Channels;
+use crate::output::webrtc::demux::{self, DatagramKind, Ends, TransactionId};
 use crate::output::webrtc::feedback::Feedback;
 use crate::output::webrtc::negotiation::{self, CAPTURE_TIME_URI, Common, Negotiated, PLAYOUT_DELAY_URI, Terms};
 use crate::output::webrtc::packetize::PacketizedUnit;
 use crate::output::webrtc::path::Path;
 use crate::output::webrtc::tried::Attempt;
 use crate::output::webrtc::udp_sys::Outgoing;
-use crate::output::webrtc::{demux, sync_channel};
 use crate::output::{CloseReason, OfferError, SelectedPath, ViewerEvent, ViewerId, ViewerStats};
 use crate::units::Micros;
 use bytes::{BufMut, Bytes, BytesMut};
-use rtc::data_channel::RTCDataChannelId;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_H264;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
@@ -37,8 +36,6 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const SILENT_AFTER: Duration = Duration::from_secs(4);
 /// The core queues packets on several floors; draining it this often keeps them all short.
 const PACKETS_PER_DRAIN: usize = 8;
-/// Bytes on their way to the page on the data channel; above it clock answers are left out.
-const CHANNEL_BACKLOG_BYTES: usize = 16 * 1024;
 
 /// Now, in the three clocks a viewer needs.
 #[derive(Clone, Copy)]
@@ -71,7 +68,7 @@ pub struct Viewer {
     searching: bool,
     events: mpsc::Sender<ViewerEvent>,
     feedback: Feedback,
-    channel: Channel,
+    channels: Channels,
     joined_at: Micros,
     connected_at: Option<Micros>,
     last_heard: Micros,
@@ -93,14 +90,6 @@ struct StreamParameters {
     payload_type: u8,
     playout_delay_id: Option<u8>,
     capture_time_id: Option<u8>,
-}
-
-#[derive(Default)]
-struct Channel {
-    open: Option<RTCDataChannelId>,
-    /// Messages answered in the current second.
-    answered: u32,
-    second: u64,
 }
 
 pub struct OfferedViewer {
@@ -135,7 +124,7 @@ impl Viewer {
             searching: true,
             events: offered.events,
             feedback,
-            channel: Channel::default(),
+            channels: Channels::default(),
             joined_at: now.monotonic,
             connected_at: None,
             last_heard: now.monotonic,
@@ -250,9 +239,10 @@ impl Viewer {
         }
         while let Some(tagged) = self.connection.poll_read() {
             if let RTCMessage::DataChannelMessage(id, message) = tagged.message {
-                self.channel_message(now, id, &message.data);
+                self.channels.message(now, &mut self.connection, id, &message, &self.events);
             }
         }
+        self.channels.flush(now, &mut self.connection, &self.events);
         self.drain(now, out);
     }
 
@@ -294,11 +284,11 @@ impl Viewer {
                 RTCIceConnectionState::Connected => self.path_found(),
                 _ => {}
             },
-            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => self.channel_opened(id),
-            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(id))
-                if self.channel.open == Some(id) =>
-            {
-                self.channel.open = None;
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
+                self.channels.opened(&mut self.connection, id, &self.events);
+            }
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(id)) => {
+                self.channels.closed(id, &self.events);
             }
             _ => {}
         }
@@ -420,6 +410,10 @@ impl Viewer {
             return;
         }
         self.state = State::Closed(reason);
+        let (refused, given_up) = (self.channels.refused, self.channels.given_up);
+        if refused + given_up > 0 {
+            tracing::debug!(viewer = self.id.0, refused, given_up, "data channel: messages from and for the page");
+        }
         // queues a DTLS close_notify for the next drain
         if let Err(error) = self.connection.close() {
             tracing::debug!(viewer = self.id.0, %error, "close");
@@ -427,40 +421,20 @@ impl Viewer {
         let _ = self.events.try_send(ViewerEvent::Closed(reason));
     }
 
-    fn channel_opened(&mut self, id: RTCDataChannelId) {
-        let is_sync = self.connection.data_channel(id).is_some_and(|channel| channel.label() == "sync");
-        if is_sync {
-            self.channel.open = Some(id);
-        }
+    /// Text for it is brought to where it is now.
+    pub fn seated(&mut self) {
+        self.channels.seated(&self.events);
     }
 
-    fn channel_message(&mut self, now: Now, id: RTCDataChannelId, message: &[u8]) {
-        if self.channel.open != Some(id) {
-            return;
-        }
-        let second = now.monotonic.0 / 1_000_000;
-        if self.channel.second != second {
-            self.channel.second = second;
-            self.channel.answered = 0;
-        }
-        self.channel.answered += 1;
-        if self.channel.answered > sync_channel::MAX_MESSAGES_PER_S {
-            return;
-        }
-        if let Some(answer) = sync_channel::answer(now.monotonic, message) {
-            self.send_text(now, answer);
-        }
-    }
-
-    /// Sends on the "sync" channel; left out when it is not open or backed up.
+    /// Text of the room, on the "sync" channel.
     pub fn send_text(&mut self, now: Now, text: String) {
-        let Some(mut channel) = self.channel.open.and_then(|id| self.connection.data_channel(id)) else { return };
-        if channel.outstanding_bytes() > CHANNEL_BACKLOG_BYTES {
-            return;
+        if !self.channels.send(now, &mut self.connection, text, &self.events) {
+            tracing::debug!(viewer = self.id.0, "no data channel for a text");
         }
-        if let Err(error) = channel.send_text(now.instant, text) {
-            tracing::debug!(viewer = self.id.0, %error, "data channel");
-        }
+    }
+
+    pub fn send_figures(&mut self, now: Now, text: String) {
+        self.channels.send_figures(now, &mut self.connection, text);
     }
 
     pub fn stats(&self, pictures_dropped: u64) -> ViewerStats {

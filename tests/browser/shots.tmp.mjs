@@ -1,0 +1,65 @@
+import { FakeBoard } from './fake_board.mjs';
+import { Server, launchChromium, sleep } from './harness.mjs';
+const server = await Server.start();
+const board = await new FakeBoard({ upstream: server.url }).start();
+const browser = await launchChromium();
+const faults = [];
+async function open(name, { viewport = { width: 1280, height: 720 }, locale = 'en-US', colorScheme = 'dark', touch = false } = {}) {
+  const context = await browser.newContext({ viewport, locale, colorScheme, hasTouch: touch, acceptDownloads: true });
+  await context.addInitScript((n) => { localStorage.setItem('rtcam-name', n); delete globalThis.showSaveFilePicker; const send = RTCDataChannel.prototype.send; RTCDataChannel.prototype.send = function (d) { if (this.label === 'sync' && /"type":"(chat|set)"/.test(d)) throw new Error('no'); return send.call(this, d); }; }, name);
+  const page = await context.newPage();
+  page.on('console', (m) => m.type() === 'error' && faults.push(name + ': ' + m.text()));
+  page.on('pageerror', (e) => faults.push(name + ': ' + e.message + e.stack));
+  await page.goto(board.url);
+  await page.waitForFunction(() => globalThis.rtcam?.state === 'live' && globalThis.rtcam.room?.present, null, { timeout: 20000 }).catch((e) => console.log('not live', name, faults));
+  return page;
+}
+const shot = (page, name) => page.screenshot({ path: `/tmp/pageshots/${name}.png` });
+try {
+  const ann = await open('Ann');
+  const bob = await open('Bob', { colorScheme: 'light' });
+  const li = await open('李雷', { viewport: { width: 360, height: 740 }, locale: 'zh-CN', touch: true });
+  await bob.keyboard.press('c'); await sleep(200);
+  await bob.keyboard.type('Hello everybody'); await bob.keyboard.press('Enter');
+  await bob.keyboard.type('Can somebody turn the brightness up a little? It is dark over there, behind the tree.'); await bob.keyboard.press('Enter');
+  await sleep(300);
+  await ann.keyboard.press('c'); await sleep(200);
+  await ann.keyboard.type('<script>alert(1)</script> 👩‍🚀 😀'); await ann.keyboard.press('Enter'); await sleep(500);
+  await shot(bob, '01-chat-light'); await shot(ann, '02-chat-dark');
+  await bob.keyboard.press('Escape'); await bob.keyboard.press('u'); await sleep(200);
+  await bob.click('#control-request'); await sleep(300);
+  await shot(ann, '03-asked');
+  await ann.keyboard.press('Escape'); await ann.keyboard.press('u'); await sleep(200);
+  await ann.click('#more-2'); await sleep(200); await ann.evaluate(() => document.querySelectorAll('details').forEach((d) => { d.open = true; }));
+  await ann.fill('#link-name', 'Carol'); await ann.click('#link-make'); await sleep(600);
+  await shot(ann, '04-people-host');
+  await ann.evaluate(() => document.querySelector('.people-body').scrollTo(0, 9999)); await sleep(200);
+  await shot(ann, '05-people-host-more');
+  await ann.click('#grant-2'); await sleep(300);
+  await shot(bob, '06-people-light');
+  await bob.keyboard.press('Escape'); await bob.keyboard.press('a'); await sleep(300);
+  await shot(bob, '07-controls-light');
+  await ann.keyboard.press('Escape'); await ann.keyboard.press('a'); await sleep(300); await shot(ann, '08-controls-dark');
+  await ann.keyboard.press('Escape'); await ann.keyboard.press('o'); await sleep(300); await shot(ann, '09-settings-dark');
+  await bob.keyboard.press('Escape'); await bob.keyboard.press('s'); await sleep(2300); await shot(bob, '10-stats-light');
+  await bob.keyboard.press('Escape');
+  await shot(li, '20-phone');
+  await li.click('#controls-button'); await sleep(300); await shot(li, '21-phone-controls');
+  await li.click('#people-button'); await sleep(300); await shot(li, '22-phone-people');
+  await li.click('#call-2'); await sleep(500);
+  await shot(bob, '11-called');
+  await bob.click('.notice .primary'); await sleep(1500);
+  await shot(bob, '12-call'); await shot(li, '23-phone-call');
+  await li.setInputFiles('#call-files', { name: 'report 2026.pdf', mimeType: 'application/pdf', buffer: Buffer.alloc(3000000, 7) });
+  await li.fill('#call-text', '你好'); await li.keyboard.press('Enter');
+  await sleep(500); await shot(bob, '13-call-file');
+  const dl = bob.waitForEvent('download', { timeout: 5000 }).catch((e) => console.log('no download'));
+  await bob.click('.file .primary'); await dl; await sleep(500);
+  await shot(bob, '14-call-done'); await shot(li, '24-phone-call-done');
+  await li.click('#chat-button'); await sleep(300); await shot(li, '25-phone-chat');
+  await li.click('#settings-button'); await sleep(300); await shot(li, '26-phone-settings');
+  await li.click('#stats'); await sleep(1300); await shot(li, '27-phone-stats');
+} finally {
+  console.log('faults', faults);
+  await browser.close(); await board.stop(); await server.stop();
+}

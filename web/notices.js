@@ -1,0 +1,41 @@
+// Short words over the picture: who came, who asks, who calls. Those with buttons stay until they are answered.
+
+import { button, element } from './dom.js';
+
+const SHOWN_FOR_MS = 6000;
+const AT_ONCE = 4;
+
+export class Notices {
+  #root;
+  #byKey = new Map();
+
+  constructor(root) {
+    this.#root = root;
+  }
+
+  /** `choices`: [[words, act, className]]; `key`: a later notice with the same key replaces this one. */
+  show(text, { choices = [], key = null, urgent = false } = {}) {
+    this.remove(key);
+    const buttons = choices.map(([words, act, className = '']) => button(words, () => {
+      this.#take(notice);
+      act();
+    }, className));
+    const notice = element('div', { className: 'notice', role: urgent ? 'alert' : 'status' }, element('p', {}, text), buttons.length ? element('div', { className: 'notice-buttons' }, buttons) : null);
+    if (key) this.#byKey.set(key, notice);
+    this.#root.append(notice);
+    while (this.#root.childElementCount > AT_ONCE) this.#root.firstElementChild.remove();
+    if (!choices.length) setTimeout(() => this.#take(notice), SHOWN_FOR_MS);
+    return notice;
+  }
+
+  remove(key) {
+    const notice = this.#byKey.get(key);
+    this.#byKey.delete(key);
+    notice?.remove();
+  }
+
+  #take(notice) {
+    for (const [key, one] of this.#byKey) if (one === notice) this.#byKey.delete(key);
+    notice.remove();
+  }
+}
