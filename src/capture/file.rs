@@ -113,7 +113,7 @@ impl Source for Y4mFile {
     fn grab(&mut self, want: Want, timeout: Duration) -> Result<Grab, Fault> {
         let mut frame = match self.paced.next(want, timeout) {
             Ok(frame) => frame,
-            Err(instead) => return Ok(instead),
+            Err(why) => return Ok(why.into()),
         };
         self.read_picture(&mut frame).map_err(|cause| defect(&self.path, &cause))?;
         Ok(Grab::Frame(frame))

@@ -12,6 +12,23 @@ use std::time::Duration;
 /// Enough for one being filled, one waiting for the encoder, one inside it, and one to spare.
 pub const POOLED_FRAMES: usize = 4;
 
+/// Why there is no frame to fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoFrame {
+    NotDue,
+    /// Nobody wants it, or all buffers are on loan.
+    Passed,
+}
+
+impl From<NoFrame> for Grab {
+    fn from(why: NoFrame) -> Grab {
+        match why {
+            NoFrame::NotDue => Grab::Nothing,
+            NoFrame::Passed => Grab::Passed,
+        }
+    }
+}
+
 /// Empty frames at the pace of a camera, for sources that make their pictures themselves.
 pub struct Paced {
     clock: Clock,
@@ -27,16 +44,16 @@ impl Paced {
         Paced { clock: clock.clone(), pacer: Pacer::new(clock, rate), picture, pool, dropped: 0 }
     }
 
-    /// A frame to fill, stamped and numbered; else what there is instead of a picture.
-    pub fn next(&mut self, want: Want, timeout: Duration) -> Result<Frame, Grab> {
-        let slot = self.pacer.wait(timeout).ok_or(Grab::Nothing)?;
+    /// A frame to fill, stamped and numbered.
+    pub fn next(&mut self, want: Want, timeout: Duration) -> Result<Frame, NoFrame> {
+        let slot = self.pacer.wait(timeout).ok_or(NoFrame::NotDue)?;
         self.dropped += slot.skipped;
         if want == Want::Heartbeat {
-            return Err(Grab::Passed);
+            return Err(NoFrame::Passed);
         }
         let Some(buffer) = self.pool.take() else {
             self.dropped += 1;
-            return Err(Grab::Passed);
+            return Err(NoFrame::Passed);
         };
         Ok(Frame::pooled(self.picture, self.clock.now(), slot.number, buffer))
     }

@@ -81,7 +81,7 @@ impl Source for Pattern {
     fn grab(&mut self, want: Want, timeout: Duration) -> Result<Grab, Fault> {
         let mut frame = match self.paced.next(want, timeout) {
             Ok(frame) => frame,
-            Err(instead) => return Ok(instead),
+            Err(why) => return Ok(why.into()),
         };
         let number = frame.sequence;
         self.draw(&mut frame, number);

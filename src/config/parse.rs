@@ -440,7 +440,8 @@ fn unknown_section<P>(plan: &Plan<P>, name: &str, is_section: bool) -> String {
         return format!("unknown key {name:?} outside a section{hint}");
     }
     let sections = plan.sections.iter().map(|section| section.name);
-    let names: Vec<&'static str> = sections.chain(plan.lists.iter().copied()).collect();
+    let lists = plan.lists.iter().copied().filter(|list| !list.contains('.'));
+    let names: Vec<&'static str> = sections.chain(lists).collect();
     let hint = match nearest(name, &names) {
         Some(list) if plan.lists.contains(&list) => format!("; did you mean [[{list}]]?"),
         Some(near) => format!("; did you mean [{near}]?"),

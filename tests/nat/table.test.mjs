@@ -226,7 +226,7 @@ test('every pair of boxes that can connect does, and by the path it should', { t
 
 test('the page itself comes in by TURN, and back when the machine under it gets another address', { timeout: 90_000 }, async () => {
   // the namespaces of the first test are still there
-  const text = config({ name: '203.0.113.24' }).replace(/password_hash = .*/, 'mode = "open"');
+  const text = config({ name: '203.0.113.24' }).replace(/password_hash = .*/, 'mode = "open"\nopen_role = "host"');
   const running = [startTurn(), await startRtcam('b-symmetric', text)];
   const browser = await chromiumIn('v-symmetric');
   try {

@@ -26,7 +26,7 @@ export async function watchPage(url) {
 
 async function logIn(page) {
   await page.fill('#password', password);
-  await page.click('button');
+  await page.click('form button');
 }
 
 /** As `playsOn`. Logins end with the process that gave them:

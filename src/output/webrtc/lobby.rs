@@ -5,6 +5,7 @@
 //! Input: offers and candidates from signalling; datagrams the media loop received for viewers that are here.
 
 use crate::clock::Clock;
+use crate::output::webrtc::complaint;
 use crate::output::webrtc::demux::Ends;
 use crate::output::webrtc::entry::{Entry, Place, SharedRoutes, Waker, read_now};
 use crate::output::webrtc::media_loop::ToMedia;
@@ -132,7 +133,7 @@ impl Lobby {
             ToLobby::Offer { viewer, offer, place, reply } => {
                 let answer = self.accept(viewer, offer, place, entries, out);
                 if let Err(error) = &answer {
-                    tracing::info!(viewer = viewer.0, "webrtc: offer refused: {error}");
+                    tracing::info!(viewer = viewer.0, "webrtc: offer refused: {}", complaint::of_offer(error));
                 }
                 // nobody waits any more: the viewer times out by itself
                 let _ = reply.send(answer);

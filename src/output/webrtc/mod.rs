@@ -5,6 +5,7 @@
 
 mod answer;
 mod channels;
+mod complaint;
 mod demux;
 mod entry;
 mod feedback;

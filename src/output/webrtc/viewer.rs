@@ -5,6 +5,7 @@
 //! media loop.
 
 use crate::output::webrtc::channels::Channels;
+use crate::output::webrtc::complaint;
 use crate::output::webrtc::demux::{self, DatagramKind, Ends, TransactionId};
 use crate::output::webrtc::feedback::Feedback;
 use crate::output::webrtc::negotiation::{self, CAPTURE_TIME_URI, Common, Negotiated, PLAYOUT_DELAY_URI, Terms};
@@ -192,7 +193,7 @@ impl Viewer {
         let datagram = TaggedBytesMut { now: now.instant, transport, message: BytesMut::from(bytes) };
         // An error is a datagram the core did not like: the next one may be fine, and ICE times out if none is.
         if let Err(error) = self.connection.handle_read(datagram) {
-            tracing::debug!(viewer = self.id.0, %error, "datagram refused");
+            tracing::debug!(viewer = self.id.0, error = complaint::of_core(&error), "datagram refused");
         }
     }
 
@@ -201,7 +202,7 @@ impl Viewer {
         let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
         if let Err(error) = self.connection.add_remote_candidate(candidate) {
             // mDNS names (".local") end here: their addresses come to us as peer reflexive
-            tracing::debug!(viewer = self.id.0, %error, "candidate ignored");
+            tracing::debug!(viewer = self.id.0, error = complaint::of_core(&error), "candidate ignored");
         }
     }
 
