@@ -44,14 +44,13 @@ if [ "$kind" != run ]; then
   need cpio               'have cpio'                      'packs the initramfs of the test guest'
   need busybox            'have busybox'                   'is the shell of small boards, which install.sh and S99rtcam must get along with'
   need shellcheck         'have shellcheck'                'reads those two'
-  need iproute2           'have ip'                        'makes the network namespaces of the NAT tests'
+  need iproute2           '[ -x /sbin/ip ] || have ip'     'makes the network namespaces of the NAT and guest tests'
   need nftables           'have nft || [ -x /usr/sbin/nft ]' 'is the NAT in them'
   need coturn             'have turnserver'                'is the STUN and TURN server in them'
   need curl               'have curl'                      'asks rtcam for its status there'
   need kmod               '[ -x /sbin/depmod ] || have depmod' 'finds the modules of the test guest'
   need qemu-system-arm    'have qemu-system-aarch64'       'runs rtcam against a real V4L2 driver'
   need e2fsprogs          '[ -x /sbin/mkfs.ext4 ] || have mkfs.ext4' 'makes the disk of the test guest with systemd'
-  need iproute2           '[ -x /sbin/ip ] || have ip'     'is the wire between that guest and the browser'
 fi
 
 root=()
