@@ -31,9 +31,10 @@ export OPENCV_LINK_LIBS=static=opencv_imgproc,static=opencv_core,static=z OPENCV
 export TURBOJPEG_STATIC=1
 
 # armv7: Rust's target is hard float WITHOUT NEON; every Cortex-A7 board here has it. C/C++ of crates gets the same CPU.
-# ("neon" prints a warning about an unstable feature; it has no effect on the result.)
+# Thumb-2 code, as Debian's armhf: without it the program is a quarter larger than the 8 MB it may have.
+# (Both features print a warning about an unstable feature; it has no effect on the result.)
 if [ "$short" = armv7 ]; then
-  export RUSTFLAGS="-C target-cpu=${CPU_RUST:-cortex-a7} -C target-feature=+neon${RUSTFLAGS:+ $RUSTFLAGS}"
+  export RUSTFLAGS="-C target-cpu=${CPU_RUST:-cortex-a7} -C target-feature=+neon,+thumb-mode${RUSTFLAGS:+ $RUSTFLAGS}"
   export CFLAGS_armv7_unknown_linux_gnueabihf="-mcpu=$CPU" CXXFLAGS_armv7_unknown_linux_gnueabihf="-mcpu=$CPU"
 fi
 

@@ -5,8 +5,8 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import fs from 'node:fs';
 import test from 'node:test';
-import { KINDS, SECRET, TURN, TURN_TOO, build, buildIpv6, inside, start, startTurn } from './network.mjs';
-import { launchChromium, sleep } from '../browser/harness.mjs';
+import { KINDS, SECRET, TURN, TURN_TOO, build, buildIpv6, start, startTurn } from './network.mjs';
+import { launchChromium, openViewer, sleep, untilState } from '../browser/harness.mjs';
 
 const RTCAM = process.env.RTCAM_BIN;
 const RECEIVER = process.env.RECEIVER_BIN;
@@ -224,11 +224,42 @@ test('every pair of boxes that can connect does, and by the path it should', { t
   }
 });
 
+test('the page itself comes in by TURN, and back when the machine under it gets another address', { timeout: 90_000 }, async () => {
+  // the namespaces of the first test are still there
+  const text = config({ name: '203.0.113.24' }).replace(/password_hash = .*/, 'mode = "open"\nopen_role = "host"');
+  const running = [startTurn(), await startRtcam('b-symmetric', text)];
+  const browser = await chromiumIn('v-symmetric');
+  try {
+    const page = await openViewer(browser, `http://203.0.113.24:${PAGE}/`);
+    await untilState(page, 'live', 30_000);
+    const [before] = (await statusOf('b-symmetric', '10.1.4.2')).viewers;
+    assert.equal(before.path.remote, 'relay', JSON.stringify(before));
+    for (const command of ['addr add 10.2.4.9/24 dev eth0', 'addr del 10.2.4.2/24 dev eth0', 'route replace default via 10.2.4.1']) {
+      await start('v-symmetric', 'ip', command.split(' ')).ended;
+    }
+    const frames = () => page.evaluate(async () => (await globalThis.rtcam.stats())?.framesDecoded ?? 0);
+    await sleep(1000);
+    let [after, last, grown] = [null, await frames(), 0];
+    for (let i = 0; i < 100 && grown < 20; i++) {
+      await sleep(300);
+      const now = await frames().catch(() => 0);
+      grown = now > last ? grown + 1 : 0;
+      last = now;
+    }
+    after = (await statusOf('b-symmetric', '10.1.4.2')).viewers.find((one) => one.path);
+    console.log(`after the move: viewer ${before.viewer} -> ${after?.viewer}, ${JSON.stringify(after?.path)}`);
+    assert.ok(grown >= 20, `pictures again after the move; ${page.faults}\n${running[1].log}`);
+  } finally {
+    await browser.close();
+    await stop(...running);
+  }
+});
+
 test('where nothing connects, the log says what was tried and what to do', { timeout: 60_000 }, async () => {
   // the namespaces of the first test are still there
   const rtcam = await startRtcam('b-symmetric', config({ name: '203.0.113.24', servers: false }));
   try {
-    const seen = await headless('v-symmetric', '10.2.4.2', '203.0.113.24', { turn: false, seconds: 12 });
+    const seen = await headless('v-address', '10.2.2.2', '203.0.113.24', { turn: false, seconds: 12 });
     assert.equal(kindOf(seen), '-', seen.path);
     assert.match(rtcam.log, /no path: tried from here: host tcp 4, host udp 4; from there: .*; nothing of the viewer's arrived; open UDP port 8189/);
   } finally {
