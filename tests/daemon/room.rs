@@ -1,10 +1,16 @@
 //! Somebody in the room whose WebSocket is cut while the picture goes on.
 
 use crate::client::{soon, until};
+use crate::process::cpu_time;
 use crate::program::Program;
 use crate::receiver::{Options, Receiver};
 use crate::signalling::{Socket, hear, open_socket, say};
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::Message;
 use webrtc::peer_connection::RTCPeerConnectionState;
 
 /// In the room, watching, with the data channel open.
@@ -50,4 +56,42 @@ async fn the_data_channel_carries_on_when_the_socket_is_cut_and_the_seat_is_had_
     until(&program, "one is left", |status| status["viewers"].as_array().is_some_and(|v| v.len() == 1)).await;
     ann.close().await;
     bob.close().await;
+}
+
+/// A figure, not a promise: the machine may be busy, and this is no release build.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_thirty_two_people_chatting_cost() {
+    let program = Program::start(&[]);
+    let (mut mouths, heard) = (Vec::new(), Arc::new(AtomicU64::new(0)));
+    for number in 0..32 {
+        let mut socket = open_socket(&program).await;
+        say(&mut socket, json!({"type": "hello", "version": 1, "name": format!("P{number}")})).await;
+        hear(&mut socket, "welcome").await;
+        let (mouth, mut ear) = socket.split();
+        let heard = heard.clone();
+        tokio::spawn(async move {
+            while let Some(Ok(Message::Text(text))) = ear.next().await {
+                heard.fetch_add(u64::from(text.contains(r#""type":"chat""#)), Ordering::Relaxed);
+            }
+        });
+        mouths.push(mouth);
+    }
+    let idle = cpu_time(&program);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let idle = cpu_time(&program) - idle;
+    let (before, rounds) = (cpu_time(&program), 25u32);
+    for round in 0..rounds {
+        for mouth in &mut mouths {
+            let line = json!({"type": "chat", "text": format!("line {round}")}).to_string();
+            mouth.send(Message::text(line)).await.expect("it is open");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let cost = (cpu_time(&program) - before).saturating_sub(idle * 5);
+    let share = cost.as_secs_f64() / 5.0 * 100.0;
+    let lines = heard.load(Ordering::Relaxed);
+    eprintln!(
+        "32 people, 5 lines a second each, for 5 s: {share:.1} % of a core, {lines} lines heard (idle {idle:?}/s)"
+    );
+    assert!(lines >= 32 * 32 * 5, "{lines}: the first five lines of each reach everybody");
 }
