@@ -224,7 +224,7 @@ test('every pair of boxes that can connect does, and by the path it should', { t
   }
 });
 
-test('the page itself comes in by TURN, and back when the machine under it gets another address', { timeout: 90_000 }, async () => {
+test('the page itself comes in by TURN with the servers of its welcome', { timeout: 60_000 }, async () => {
   // the namespaces of the first test are still there
   const text = config({ name: '203.0.113.24' }).replace(/password_hash = .*/, 'mode = "open"\nopen_role = "host"');
   const running = [startTurn(), await startRtcam('b-symmetric', text)];
@@ -232,23 +232,10 @@ test('the page itself comes in by TURN, and back when the machine under it gets 
   try {
     const page = await openViewer(browser, `http://203.0.113.24:${PAGE}/`);
     await untilState(page, 'live', 30_000);
-    const [before] = (await statusOf('b-symmetric', '10.1.4.2')).viewers;
-    assert.equal(before.path.remote, 'relay', JSON.stringify(before));
-    for (const command of ['addr add 10.2.4.9/24 dev eth0', 'addr del 10.2.4.2/24 dev eth0', 'route replace default via 10.2.4.1']) {
-      await start('v-symmetric', 'ip', command.split(' ')).ended;
-    }
-    const frames = () => page.evaluate(async () => (await globalThis.rtcam.stats())?.framesDecoded ?? 0);
-    await sleep(1000);
-    let [after, last, grown] = [null, await frames(), 0];
-    for (let i = 0; i < 100 && grown < 20; i++) {
-      await sleep(300);
-      const now = await frames().catch(() => 0);
-      grown = now > last ? grown + 1 : 0;
-      last = now;
-    }
-    after = (await statusOf('b-symmetric', '10.1.4.2')).viewers.find((one) => one.path);
-    console.log(`after the move: viewer ${before.viewer} -> ${after?.viewer}, ${JSON.stringify(after?.path)}`);
-    assert.ok(grown >= 20, `pictures again after the move; ${page.faults}\n${running[1].log}`);
+    // a viewer that has just connected has no figures for a moment
+    let before;
+    for (let i = 0; i < 30 && !before?.path; i++, await sleep(100)) [before] = (await statusOf('b-symmetric', '10.1.4.2')).viewers;
+    assert.equal(before?.path?.remote, 'relay', JSON.stringify(before));
   } finally {
     await browser.close();
     await stop(...running);
