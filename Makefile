@@ -26,7 +26,7 @@ test-browser: ## page and signalling in node, then Chromium
 test-nat: ## who connects through which NATs: network namespaces, nftables, coturn
 	@scripts/test.sh nat
 
-test-qemu: ## rtcam for aarch64 against vivid and an emulated USB webcam in a guest
+test-qemu: ## rtcam for aarch64 and armv7 in guests: vivid, an emulated USB webcam, and as a service of a Debian
 	@scripts/test.sh qemu
 
 bench: ## print the figures of this machine

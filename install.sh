@@ -66,8 +66,8 @@ machine_archs() {
   case ${RTCAM_ARCH:-$(uname -m)} in
     armv7*|armv8l) echo armv7;;
     aarch64|arm64)
-      if [ -n "${RTCAM_ARCH:-}" ] || ls /lib/ld-linux-aarch64.so.1 /lib64/ld-linux-aarch64.so.1 > /dev/null 2>&1; then echo aarch64; fi
-      if ls /lib/ld-linux-armhf.so.3 > /dev/null 2>&1; then echo armv7; fi;;
+      if [ -n "${RTCAM_ARCH:-}" ] || [ -e /lib/ld-linux-aarch64.so.1 ] || [ -e /lib64/ld-linux-aarch64.so.1 ]; then echo aarch64; fi
+      if [ -e /lib/ld-linux-armhf.so.3 ]; then echo armv7; fi;;
     x86_64|amd64) echo x86_64;;
     *) echo "none";;
   esac
@@ -79,6 +79,7 @@ check_program() {
   [ "$ours" != unknown ] || refuse "$FROM/rtcam is no Linux program: the download is damaged, get it again"
   if [ "$ours" != unread ] && { live || [ -n "${RTCAM_ARCH:-}" ]; }; then
     theirs=$(machine_archs)
+    [ -n "$theirs" ] || refuse "this machine ($(uname -m)) has no glibc, which rtcam needs"
     case " $(echo "$theirs" | tr '\n' ' ') " in
       *" $ours "*) ;;
       *) refuse "this rtcam is for $ours, and this machine is ${RTCAM_ARCH:-$(uname -m)}: get the tarball for $(echo "$theirs" | head -n 1)";;
@@ -102,7 +103,7 @@ NEWLINE='
 put() {
   if [ -f "$3" ] && cmp -s "$2" "$3"; then chmod "$1" "$3"; return 0; fi
   PLAN=$PLAN$3$NEWLINE
-  if mkdir -p "$(dirname "$3")" && cp "$2" "$3.new.$$" && chmod "$1" "$3.new.$$"; then return 0; fi
+  if { [ -d "${3%/*}" ] || mkdir -p "${3%/*}"; } && cp "$2" "$3.new.$$" && chmod "$1" "$3.new.$$"; then return 0; fi
   forget
   refuse "cannot write $3: is the disk full or read-only?"
 }

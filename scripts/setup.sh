@@ -50,6 +50,8 @@ if [ "$kind" != run ]; then
   need curl               'have curl'                      'asks rtcam for its status there'
   need kmod               '[ -x /sbin/depmod ] || have depmod' 'finds the modules of the test guest'
   need qemu-system-arm    'have qemu-system-aarch64'       'runs rtcam against a real V4L2 driver'
+  need e2fsprogs          '[ -x /sbin/mkfs.ext4 ] || have mkfs.ext4' 'makes the disk of the test guest with systemd'
+  need iproute2           '[ -x /sbin/ip ] || have ip'     'is the wire between that guest and the browser'
 fi
 
 root=()

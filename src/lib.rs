@@ -5,7 +5,6 @@ pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod cpu;
 pub mod doctor;
 pub mod encode;
 pub mod error;

@@ -1,7 +1,7 @@
 //! Prometheus text (OpenMetrics) from snapshots.
 //!
-//! Owns the names and the meaning of every metric. Must never label with what a peer chose, nor per viewer: the number of
-//! series is fixed. Input: snapshots of the stream, the viewers and the HTTP port.
+//! Owns the names and the meaning of every metric. Must never label with what a peer chose: viewers are numbered, and there
+//! are no more numbers than viewers allowed, so the number of series is bounded. Input: snapshots of the stream, the viewers and the HTTP port.
 
 use crate::output::{ViewerId, ViewerStats};
 use crate::stream::status::{CameraState, StreamStatus};
@@ -28,6 +28,33 @@ pub struct Snapshot {
     pub requests: RequestCounts,
     pub connections: usize,
     pub connections_refused: u64,
+    pub room: RoomFigures,
+}
+
+/// The room, and the viewers in it by number: there are at most as many numbers as viewers allowed.
+#[derive(Clone, Debug, Default)]
+pub struct RoomFigures {
+    pub people: usize,
+    pub joined: u64,
+    pub resumed: u64,
+    pub turned_away: u64,
+    pub behind: u64,
+    pub chat_lines: u64,
+    pub relayed: u64,
+    pub log_lines_lost: u64,
+    pub viewers: Vec<ViewerFigures>,
+}
+
+/// What is known of one viewer; the last three from its page.
+#[derive(Clone, Debug, Default)]
+pub struct ViewerFigures {
+    pub number: usize,
+    pub kbps: f64,
+    pub loss: f64,
+    pub round_trip_ms: Option<f64>,
+    pub page_fps: Option<f64>,
+    pub page_freezes: Option<f64>,
+    pub page_latency_ms: Option<f64>,
 }
 
 /// A number that only grows.
@@ -39,7 +66,7 @@ impl Count {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn read(&self) -> u64 {
+    pub fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -143,7 +170,9 @@ impl Collector for Snapshot {
         self.server(&mut page)?;
         self.camera(&mut page)?;
         self.encoding(&mut page)?;
-        self.viewing(&mut page)
+        self.viewing(&mut page)?;
+        self.room(&mut page)?;
+        self.each_viewer(&mut page)
     }
 }
 
@@ -210,6 +239,37 @@ impl Snapshot {
         page.count("resent_packets", "RTP packets sent again", sums.packets_resent)?;
         page.count("sent_bytes", "RTP bytes sent", sums.bytes_sent)?;
         page.count("key_requests", "Key pictures viewers asked for", sums.key_requests)
+    }
+}
+
+impl Snapshot {
+    fn room(&self, page: &mut Page) -> fmt::Result {
+        let room = &self.room;
+        page.gauge("room_people", "People in the room", room.people as f64)?;
+        page.count("room_joined", "Seats taken since start", room.joined)?;
+        page.count("room_resumed", "Times somebody came back to their seat", room.resumed)?;
+        page.count("room_turned_away", "Newcomers not let in", room.turned_away)?;
+        page.count("room_sockets_behind", "Sockets closed because they took nothing", room.behind)?;
+        page.count("room_chat_lines", "Chat lines passed on", room.chat_lines)?;
+        page.count("room_relayed_messages", "Messages relayed from viewer to viewer", room.relayed)?;
+        page.count("viewer_log_lost_lines", "Lines the log of viewers lost", room.log_lines_lost)
+    }
+
+    /// By number, never by name: see `RoomFigures`.
+    fn each_viewer(&self, page: &mut Page) -> fmt::Result {
+        let mut each = |name: &str, help: &str, value: fn(&ViewerFigures) -> Option<f64>| {
+            let known = self.room.viewers.iter().filter_map(|v| Some((v.number.to_string(), value(v)?)));
+            let known: Vec<(String, f64)> = known.collect();
+            let rows: Vec<(&str, &str, f64)> = known.iter().map(|(n, value)| ("viewer", n.as_str(), *value)).collect();
+            page.labelled(name, help, &rows)
+        };
+        each("viewer_bits_per_second", "Sent to each viewer", |v| Some(v.kbps * 1000.0))?;
+        each("viewer_loss_ratio", "Fraction lost, as each viewer reports", |v| Some(v.loss))?;
+        each("viewer_round_trip_seconds", "Round trip to each viewer", |v| Some(v.round_trip_ms? / 1000.0))?;
+        each("viewer_page_fps", "Pictures each page decodes", |v| v.page_fps)?;
+        each("viewer_page_freezes", "Freezes each page has seen", |v| v.page_freezes)?;
+        let latency = "Glass to eye, as each page measures";
+        each("viewer_page_latency_seconds", latency, |v| Some(v.page_latency_ms? / 1000.0))
     }
 }
 
@@ -312,6 +372,7 @@ mod tests {
             requests: RequestCounts::default(),
             connections: 7,
             connections_refused: 0,
+            room: RoomFigures::default(),
         }
     }
 
@@ -338,6 +399,20 @@ mod tests {
     fn the_number_of_series_does_not_grow_with_the_viewers() {
         let series = |count| render(&snapshot((0..count).map(|id| viewer(id, 1)).collect())).lines().count();
         assert_eq!(series(0), series(256));
+    }
+
+    #[test]
+    fn each_viewer_is_a_number_with_the_figures_it_has() {
+        let first = ViewerFigures { number: 1, kbps: 1500.0, page_fps: Some(29.5), ..ViewerFigures::default() };
+        let second = ViewerFigures { number: 2, ..ViewerFigures::default() };
+        let mut snapshot = snapshot(vec![]);
+        snapshot.room.viewers = vec![first, second];
+        let text = render(&snapshot);
+        for line in ["rtcam_viewer_bits_per_second{viewer=\"1\"} 1500000.0", "rtcam_viewer_page_fps{viewer=\"1\"} 29.5"]
+        {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("page_fps{viewer=\"2\"}"));
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn unknown_names_are_refused_with_the_nearest_valid_one() {
         ("[[overlays]]", "rtcam.toml:1: unknown section [overlays]; did you mean [[overlay]]?"),
         (
             "[recording]",
-            "rtcam.toml:1: unknown section [recording]; the sections are camera, encoder, http, auth, webrtc, log, overlay, auth.user, webrtc.ice_server",
+            "rtcam.toml:1: unknown section [recording]; the sections are camera, encoder, http, auth, webrtc, room, log, overlay",
         ),
         ("fps = 30", r#"rtcam.toml:1: unknown key "fps" outside a section; it belongs under [camera]"#),
         ("[[overlay]]\nopacty = 1", r#"rtcam.toml:2: [[overlay]] unknown key "opacty"; did you mean "opacity"?"#),
@@ -326,4 +326,59 @@ fn open_access_must_be_written_out_and_tls_needs_its_files() {
         missing.starts_with("rtcam.toml:4: http.tls_certificate = \"none.pem\": cannot use this file"),
         "{missing}"
     );
+}
+
+#[test]
+fn ice_servers_are_checked_as_a_whole_and_their_secrets_never_shown() {
+    check_rows(&[
+        (
+            "[[webrtc.ice_server]]\nurls = [\"http://a\"]",
+            r#"rtcam.toml:2: webrtc.ice_server.urls = ["http://a"]: "http://a": must be at most 4 URLs as "stun:HOST", "turn:HOST:3478", "turn:HOST?transport=tcp" or "turns:HOST""#,
+        ),
+        (
+            "[[webrtc.ice_server]]\nurls = [\"turn:a\"]",
+            r#"rtcam.toml:2: webrtc.ice_server.urls = ["turn:a"]: TURN needs username and credential, or secret (coturn: static-auth-secret)"#,
+        ),
+        (
+            "[[webrtc.ice_server]]\nurls = [\"turn:a\"]\nusername = \"ann\"",
+            r#"rtcam.toml:3: webrtc.ice_server.username = "ann": username and credential belong together"#,
+        ),
+        (
+            "[[webrtc.ice_server]]\nurls = [\"turn:a\"]\nusername = \"ann\"\ncredential = \"HIDDEN\"\nsecret = \"HIDDEN\"",
+            "rtcam.toml:5: webrtc.ice_server.secret: give either secret, or username and credential",
+        ),
+        (
+            "[webrtc]\nice_servers = []",
+            r#"rtcam.toml:2: [webrtc] unknown key "ice_servers"; did you mean "ice_server"?"#,
+        ),
+        (
+            "[[webrtc.ice_server]]\nurl = 1",
+            "rtcam.toml:2: [[webrtc.ice_server]] unknown key \"url\"; did you mean \"urls\"?\n\
+             webrtc.ice_server.0.urls: needs at least one URL such as \"stun:stun.example.org\"",
+        ),
+        (
+            "[webrtc.ice_server]\nurls = []",
+            "rtcam.toml:1: webrtc.ice_server must be a list: write [[webrtc.ice_server]]",
+        ),
+        (
+            "[webrtc]\nextra_addresses = [\"example.org\"]",
+            r#"rtcam.toml:2: webrtc.extra_addresses = ["example.org"]: "example.org": must be at most 8 addresses as "203.0.113.7" or "203.0.113.7/10.0.0.5""#,
+        ),
+        (
+            "[webrtc]\ntcp_port = 8080",
+            "rtcam.toml:2: webrtc.tcp_port = 8080: http.listen has this port already: take another one",
+        ),
+    ]);
+    for argument in [
+        r#"webrtc.ice_server=[{secret="HIDDEN", urls=["http://a"]}]"#,
+        r#"webrtc.ice_server=[{secret="HIDDEN", ttl_s=1, urls=["turn:a"]}]"#,
+        r#"webrtc.ice_server=[{secret="HIDDEN", urls=[]}]"#,
+        r#"webrtc.ice_server=[{secret="HIDDEN", url=[]}]"#,
+    ] {
+        let error = set_error(argument);
+        assert!(error.contains("webrtc.ice_server") && !error.contains("HIDDEN"), "{error}");
+    }
+    let set = r#"webrtc.ice_server=[{urls=["stun:a"]}, {urls=["turn:b"], secret="s", ttl_s=60}]"#;
+    let servers = parse("", "", &[set.to_owned()]).expect("all good").webrtc.ice_servers;
+    assert_eq!((servers.len(), servers[1].ttl_s, servers[1].secret.reveal()), (2, 60, "s"));
 }

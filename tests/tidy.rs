@@ -16,7 +16,6 @@ const FLOORS: &[(&str, u32)] = &[
     ("error", 0),
     ("units", 0),
     ("clock", 0),
-    ("cpu", 0),
     ("repeat", 0),
     ("heap_sys", 0),
     ("media", 0),

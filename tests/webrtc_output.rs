@@ -19,10 +19,11 @@ use rtcam::stream::hub::{Bound, Hub};
 use rtcam::stream::status::{CameraState, StreamStatus};
 use rtcam::stream::{Stream, Subscription, Wake};
 use rtcam::units::{KbitPerSec, Micros, Pts90k};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 const WIDTH: usize = 320;
@@ -40,6 +41,8 @@ struct Shared {
     keys: AtomicU64,
     encoded: AtomicU64,
     next: AtomicU64,
+    /// Pictures that cost what the bit rate allows.
+    noise: AtomicBool,
     end: AtomicBool,
 }
 
@@ -57,6 +60,7 @@ impl Bars {
             keys: AtomicU64::new(0),
             encoded: AtomicU64::new(0),
             next: AtomicU64::new(0),
+            noise: AtomicBool::new(false),
             end: AtomicBool::new(false),
         });
         let work = shared.clone();
@@ -79,7 +83,7 @@ fn encode(shared: Arc<Shared>) {
     let mut encoder = Encoder::with_api_config(OpenH264API::from_source(), config).expect("encoder");
     let clock = Clock::system();
     let (mut y, chroma) = (vec![0u8; WIDTH * HEIGHT], vec![128u8; WIDTH * HEIGHT / 4]);
-    let mut number = 0u64;
+    let (mut number, mut seed) = (0u64, 1u32);
     while !shared.end.load(Ordering::Relaxed) {
         clock.sleep(Duration::from_millis(33));
         if shared.hub.lock().unwrap().is_empty() {
@@ -87,6 +91,10 @@ fn encode(shared: Arc<Shared>) {
         }
         for (at, value) in y.iter_mut().enumerate() {
             *value = if (at % WIDTH + number as usize * 4) % 80 < 40 { 200 } else { 60 };
+            if shared.noise.load(Ordering::Relaxed) {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *value = (seed >> 24) as u8;
+            }
         }
         if shared.key_wanted.swap(false, Ordering::Relaxed) {
             encoder.force_intra_frame();
@@ -188,8 +196,15 @@ async fn refused(door: &WebRtc, sdp: String) -> OfferError {
     door.offer(Offer { sdp, events }).await.expect("an answer comes").expect_err("the offer is refused")
 }
 
+/// The next one about the connection; the data channel opens when it likes.
 async fn event(events: &mut mpsc::Receiver<ViewerEvent>) -> ViewerEvent {
-    tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("an event in time").expect("an event")
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), events.recv());
+        match next.await.expect("an event in time").expect("an event") {
+            ViewerEvent::Channel(_) => {}
+            event => return event,
+        }
+    }
 }
 
 async fn gone(door: &WebRtc, bars: &Bars) {
@@ -227,6 +242,7 @@ async fn a_viewer_gets_pictures_that_decode_starting_with_a_key_picture() {
     let stats = door.viewers();
     assert_eq!((stats.len(), stats[0].viewer), (1, viewer));
     assert!(stats[0].peer.is_some() && stats[0].connected_at.is_some());
+    assert_eq!(stats[0].path.map(|path| (path.local, path.protocol)), Some(("host", "udp")));
     receiver.close().await;
     assert_eq!(event(&mut events).await, ViewerEvent::Closed(CloseReason::Left));
     gone(&door, &bars).await;
@@ -309,6 +325,10 @@ async fn a_viewer_that_never_connects_is_closed_after_the_deadline() {
     let receiver = Receiver::offer(Options::default()).await;
     let (events, mut events_out) = mpsc::channel(8);
     door.offer(Offer { sdp: receiver.sdp.clone(), events }).await.expect("reply").expect("good");
+    let ViewerEvent::Tried(tried) = event(&mut events_out).await else { panic!("what was tried comes first") };
+    assert_eq!((tried.ours.join(" "), tried.checks_received), ("host udp 4".to_string(), 0));
+    // whether its candidates are in the offer already is a matter of luck
+    assert!(tried.theirs.iter().all(|kind| kind == "host udp 4"), "{tried:?}");
     assert_eq!(event(&mut events_out).await, ViewerEvent::Closed(CloseReason::ConnectTimeout));
     receiver.close().await;
     gone(&door, &bars).await;
@@ -469,4 +489,170 @@ async fn twenty_viewers_join_and_leave_and_share_key_pictures() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(open_files() <= files + 1, "files: {} then {}", files, open_files());
     assert!(threads() <= tasks + 1, "threads: {} then {}", tasks, threads());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ice_restart_keeps_the_viewer_and_gives_it_new_credentials() {
+    let bars = Bars::start();
+    let door = start(&bars, 1);
+    let (mut receiver, viewer, mut events) = join(&door, Options::default()).await;
+    for _ in 0..20 {
+        receiver.picture("before the restart").await;
+    }
+    let before = door.viewers()[0].connected_at;
+    let ufrag = |sdp: &str| sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:").map(str::to_owned));
+    for round in 0..2 {
+        let offer = receiver.restart_offer().await;
+        let old = receiver.remote_sdp().await;
+        let answer = door.restart(viewer, offer).await.expect("an answer comes").expect("it can restart");
+        assert_eq!(answer.viewer, viewer);
+        assert!(ufrag(&answer.sdp).is_some() && ufrag(&answer.sdp) != ufrag(&old), "new credentials, round {round}");
+        receiver.answer(&answer.sdp).await;
+        receiver.fresh_picture("after the restart").await;
+    }
+    assert_eq!(door.viewers()[0].connected_at, before, "one viewer all along");
+    assert_eq!(event(&mut events).await, ViewerEvent::Connected);
+    let rest: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert!(rest.iter().all(|event| *event == ViewerEvent::Channel(true)), "nothing else was told: {rest:?}");
+    let nobody = door.restart(ViewerId(99), receiver.sdp.clone()).await;
+    assert!(nobody.is_err(), "the question is dropped");
+    assert!(matches!(door.restart(viewer, "hello".into()).await, Ok(Err(OfferError::BadOffer(_)))));
+    receiver.fresh_picture("a bad restart harms nobody").await;
+    receiver.close().await;
+    gone(&door, &bars).await;
+}
+
+fn start_with_tcp(bars: &Arc<Bars>) -> Arc<WebRtc> {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let tcp_port = free.local_addr().expect("bound").port();
+    drop(free);
+    let config = WebRtcConfig { udp_port: 0, tcp_port, max_viewers: 4, ..WebRtcConfig::default() };
+    WebRtc::start(&config, IpAddr::V4(Ipv4Addr::LOCALHOST), bars.clone(), Clock::system()).expect("starts")
+}
+
+/// A viewer that knows no way but TCP, by `through` instead of the port itself where that is given.
+async fn join_by_tcp(door: &WebRtc, through: Option<SocketAddr>) -> (Receiver, ViewerId) {
+    let receiver = Receiver::offer(Options { bind_tcp: Some("127.0.0.1:0".into()), ..Options::default() }).await;
+    let (events, _) = mpsc::channel(8);
+    let reply = door.offer(Offer { sdp: without_candidates(&receiver.sdp), events }).await;
+    let answer = reply.expect("an answer comes").expect("the offer is good");
+    let port = |address: SocketAddr| format!(" {} typ host tcptype", address.port());
+    let real = door.tcp_addr().expect("it listens");
+    let sdp = answer.sdp.replace(&port(real), &port(through.unwrap_or(real)));
+    let by_tcp = sdp.lines().filter(|line| !line.starts_with("a=candidate") || line.contains(" tcp "));
+    receiver.answer(&by_tcp.map(|line| format!("{line}\r\n")).collect::<String>()).await;
+    (receiver, answer.viewer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_without_udp_comes_by_tcp_and_its_connection_goes_with_it() {
+    let bars = Bars::start();
+    let door = start_with_tcp(&bars);
+    let (mut receiver, _) = join_by_tcp(&door, None).await;
+    for _ in 0..20 {
+        receiver.picture("by TCP").await;
+    }
+    assert_eq!(receiver.counters.gaps.load(Ordering::Relaxed), 0);
+    assert_eq!(door.viewers()[0].path.map(|path| path.protocol), Some("tcp"));
+    assert!(door.network().tcp_connections > 0);
+    receiver.close().await;
+    gone(&door, &bars).await;
+    for _ in 0..100 {
+        if door.network().tcp_connections == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{:?}", door.network());
+}
+
+/// Passes a TCP connection on; while `stalled` nothing goes to the viewer.
+async fn stalling_box(server: SocketAddr, stalled: Arc<AtomicBool>) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((viewer, _)) = listener.accept().await {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(16 * 1024).unwrap();
+            let (mut from_server, mut to_server) = socket.connect(server).await.unwrap().into_split();
+            let (mut from_viewer, mut to_viewer) = viewer.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_viewer, &mut to_server).await });
+            let stalled = stalled.clone();
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                loop {
+                    while stalled.load(Ordering::Relaxed) {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    match from_server.read(&mut buffer).await {
+                        Ok(len) if len > 0 && to_viewer.write_all(&buffer[..len]).await.is_ok() => {}
+                        _ => return,
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tcp_viewer_that_stalls_loses_pictures_and_nobody_else_does() {
+    let bars = Bars::start();
+    let door = start_with_tcp(&bars);
+    let stalled = Arc::new(AtomicBool::new(false));
+    let middle = stalling_box(door.tcp_addr().expect("it listens"), stalled.clone()).await;
+    let (mut slow, slow_id) = join_by_tcp(&door, Some(middle)).await;
+    let (mut fast, fast_id, _events) = join(&door, Options::default()).await;
+    slow.picture("before the stall").await;
+    fast.picture("the first").await;
+    // a viewer that has just connected has no figures for a moment
+    let dropped = |id| door.viewers().iter().find(|v| v.viewer == id).map_or(0, |v| v.pictures_dropped);
+    bars.shared.noise.store(true, Ordering::Relaxed);
+    stalled.store(true, Ordering::Relaxed);
+    let begun = std::time::Instant::now();
+    while dropped(slow_id) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(9), "the stall is not noticed");
+        fast.picture("while the other stalls").await;
+    }
+    stalled.store(false, Ordering::Relaxed);
+    for _ in 0..10 {
+        slow.fresh_picture("after the stall").await;
+    }
+    assert_eq!(dropped(fast_id), 0);
+    assert_eq!(fast.counters.gaps.load(Ordering::Relaxed), 0);
+    for receiver in [slow, fast] {
+        receiver.close().await;
+    }
+    gone(&door, &bars).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_on_the_tcp_port_are_few_and_short_lived_and_a_seated_viewer_plays_on() {
+    let bars = Bars::start();
+    let door = start_with_tcp(&bars);
+    let (mut receiver, _) = join_by_tcp(&door, None).await;
+    receiver.picture("the first").await;
+    let mut strangers = Vec::new();
+    for at in 0..200u32 {
+        let mut stream = tokio::net::TcpStream::connect(door.tcp_addr().expect("it listens")).await.expect("accepted");
+        // silent ones, HTTP, frames of noise, and checks for nobody
+        let noise: Vec<u8> = match at % 4 {
+            0 => Vec::new(),
+            1 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            2 => [0, 5, 22, 254, 253, 1, 2].to_vec(),
+            _ => [&[0, 20, 0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &at.to_be_bytes(), &[0; 8]].concat(),
+        };
+        let _ = stream.write_all(&noise).await;
+        strangers.push(stream);
+    }
+    receiver.fresh_picture("among strangers").await;
+    assert!(door.network().tcp_connections <= 2 * 4 + 32, "{:?}", door.network());
+    let begun = std::time::Instant::now();
+    while door.network().tcp_connections > 2 {
+        assert!(begun.elapsed() < Duration::from_secs(9), "the nameless stay: {:?}", door.network());
+        receiver.picture("meanwhile").await;
+    }
+    assert_eq!(receiver.counters.gaps.load(Ordering::Relaxed), 0);
+    receiver.close().await;
+    gone(&door, &bars).await;
 }

@@ -47,7 +47,7 @@ export class PeoplePanel {
     if (room.holder === person.id) marks.push(element('span', { className: 'mark holds' }, words('mark_steers')));
     if (room.asking.includes(person.id)) marks.push(element('span', { className: 'mark asks' }, words('mark_asks')));
     if (!person.watching) marks.push(element('span', { className: 'mark' }, words('mark_away')));
-    const name = element('p', { className: 'person-name' }, element('bdi', {}, person.name), mine ? element('span', { className: 'fine' }, ` ${words('you')}`) : null);
+    const name = element('p', { className: 'person-name' }, element('bdi', {}, person.name), mine ? element('span', { className: 'fine' }, words('you')) : null);
     const row = element('li', { className: 'person' },
       element('span', { className: `face face-${Number(person.id) % 6}`, 'aria-hidden': 'true' }, [...person.name][0] ?? '?'),
       element('div', { className: 'person-words' }, name, element('p', { className: 'fine' }, words(`role_${person.role}`), ' ', marks)),
@@ -101,4 +101,3 @@ export class PeoplePanel {
     this.show();
   }
 }
-

@@ -42,6 +42,13 @@ export class Room {
   get mayAsk() { return this.present && !this.isHost && this.#holder !== this.#seat.id; }
   get mayChat() { return this.present && (!this.muted || this.isHost); }
 
+  /** Removed from the room: nothing of it is ours any more. */
+  leave() {
+    this.#seat = this.#holder = null;
+    this.#people.clear();
+    this.#asking = [];
+  }
+
   /** Takes one message; returns what happened, for the panels and for the ear: [{ what, ... }]. */
   hear(message) {
     switch (message.type) {

@@ -11,6 +11,7 @@ import { PeerLink } from './peer_link.js';
 import { PeoplePanel } from './people_panel.js';
 import { REPORT_EVERY_MS, report } from './report.js';
 import { Room } from './room.js';
+import { FOR_GOOD } from './session.js';
 import { SettingsPanel } from './settings_panel.js';
 import { SharedState } from './shared_state.js';
 import { StatePanel, controlWords } from './state_panel.js';
@@ -72,7 +73,7 @@ export class RoomPage {
 
   /** Every message of the board that the session passes on. */
   hear(message) {
-    if (message.type === 'welcome' && !message.resumed) this.#forget();
+    if (message.type === 'welcome' && !message.resumed) this.#state.forget();
     for (const event of this.#room.hear(message)) this.#tell(event);
     this.#call.hear(message);
     this.#hearState(message);
@@ -80,7 +81,17 @@ export class RoomPage {
     if (message.type === 'links') this.#host.showLinks(message.links ?? []);
     if (message.type === 'viewers') this.#host.viewers(message.list ?? []);
     if (message.type === 'error') this.#error(message);
+    if (message.type === 'bye' && FOR_GOOD.includes(message.reason)) this.#leave();
     if (['welcome', 'peers', 'control', 'room', 'chat'].includes(message.type)) this.show();
+    if (message.type === 'welcome') this.#watchAgain();
+  }
+
+  /** Not for a moment: removed. */
+  #leave() {
+    this.#call.hangUp();
+    this.#dock.close();
+    this.#room.leave();
+    this.show();
   }
 
   /** The way to the board opened or closed. */
@@ -166,9 +177,10 @@ export class RoomPage {
 
   // what the board says
 
-  #forget() {
-    this.#state.forget();
+  /** A new socket knows nothing of what the old one had been asked for. */
+  #watchAgain() {
     this.#watching = false;
+    if (this.#dock.isOpen('people')) this.#host.look(true);
   }
 
   #hearState(message) {

@@ -22,7 +22,7 @@ const RETRY_AFTER_S = { full: 5, closed: 10 };
 /** Errors that end the viewer but not the socket. */
 const VIEWER_IS_OVER = ['full', 'not-ready', 'bad-offer', 'connect-timeout', 'lost', 'failed'];
 /** Farewells after which nobody should knock again unasked. */
-const FOR_GOOD = ['kicked', 'revoked'];
+export const FOR_GOOD = ['kicked', 'revoked'];
 
 export class Session {
   #make;

@@ -3,19 +3,17 @@
 //! Owns the open file and its place in it. Must never hold more than the pictures it lent. Input: a file of any
 //! content; whatever is wrong with it becomes a fault that names the file and the defect.
 
-use crate::capture::pace::Pacer;
+use crate::capture::pace::Paced;
 use crate::capture::{Fault, FaultKind, Grab, Source, SourceInfo, Want};
 use crate::clock::Clock;
 use crate::config::CameraConfig;
-use crate::media::frame::{BufferPool, Colour, Frame, Layout, Matrix, PictureFormat, Range};
+use crate::media::frame::{Colour, Frame, Layout, Matrix, PictureFormat, Range};
 use crate::units::{FrameRate, Size};
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-const POOLED_FRAMES: usize = 4;
 /// Longest stream or frame header line we read; real ones stay under 200 bytes.
 const LONGEST_LINE: u64 = 1024;
 
@@ -30,10 +28,7 @@ struct Y4mFile {
     header: Header,
     first_frame: u64,
     frames_since_rewind: u64,
-    clock: Clock,
-    pacer: Pacer,
-    pool: Arc<BufferPool>,
-    dropped: u64,
+    paced: Paced,
 }
 
 impl Y4mFile {
@@ -59,10 +54,7 @@ impl Y4mFile {
             header,
             first_frame: line.len() as u64 + 1,
             frames_since_rewind: 0,
-            clock: clock.clone(),
-            pacer: Pacer::new(clock, header.rate),
-            pool: BufferPool::new(POOLED_FRAMES, picture.buffer_len()),
-            dropped: 0,
+            paced: Paced::new(clock, header.rate, picture),
         })
     }
 
@@ -119,24 +111,16 @@ impl Source for Y4mFile {
     }
 
     fn grab(&mut self, want: Want, timeout: Duration) -> Result<Grab, Fault> {
-        let Some(slot) = self.pacer.wait(timeout) else {
-            return Ok(Grab::Nothing);
+        let mut frame = match self.paced.next(want, timeout) {
+            Ok(frame) => frame,
+            Err(why) => return Ok(why.into()),
         };
-        self.dropped += slot.skipped;
-        if want == Want::Heartbeat {
-            return Ok(Grab::Passed);
-        }
-        let Some(buffer) = self.pool.take() else {
-            self.dropped += 1;
-            return Ok(Grab::Passed);
-        };
-        let mut frame = Frame::pooled(self.info.picture, self.clock.now(), slot.number, buffer);
         self.read_picture(&mut frame).map_err(|cause| defect(&self.path, &cause))?;
         Ok(Grab::Frame(frame))
     }
 
     fn dropped(&self) -> u64 {
-        self.dropped
+        self.paced.dropped()
     }
 }
 

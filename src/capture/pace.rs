@@ -2,11 +2,69 @@
 //!
 //! Owns the slot count. A slot that was missed is skipped, never made up for. Input: the clock.
 
+use crate::capture::{Grab, Want};
 use crate::clock::Clock;
+use crate::media::frame::{BufferPool, Frame, PictureFormat};
 use crate::units::{FrameRate, Micros};
+use std::sync::Arc;
 use std::time::Duration;
 
-pub struct Pacer {
+/// Enough for one being filled, one waiting for the encoder, one inside it, and one to spare.
+pub const POOLED_FRAMES: usize = 4;
+
+/// Why there is no frame to fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoFrame {
+    NotDue,
+    /// Nobody wants it, or all buffers are on loan.
+    Passed,
+}
+
+impl From<NoFrame> for Grab {
+    fn from(why: NoFrame) -> Grab {
+        match why {
+            NoFrame::NotDue => Grab::Nothing,
+            NoFrame::Passed => Grab::Passed,
+        }
+    }
+}
+
+/// Empty frames at the pace of a camera, for sources that make their pictures themselves.
+pub struct Paced {
+    clock: Clock,
+    pacer: Pacer,
+    picture: PictureFormat,
+    pool: Arc<BufferPool>,
+    dropped: u64,
+}
+
+impl Paced {
+    pub fn new(clock: &Clock, rate: FrameRate, picture: PictureFormat) -> Paced {
+        let pool = BufferPool::new(POOLED_FRAMES, picture.buffer_len());
+        Paced { clock: clock.clone(), pacer: Pacer::new(clock, rate), picture, pool, dropped: 0 }
+    }
+
+    /// A frame to fill, stamped and numbered.
+    pub fn next(&mut self, want: Want, timeout: Duration) -> Result<Frame, NoFrame> {
+        let slot = self.pacer.wait(timeout).ok_or(NoFrame::NotDue)?;
+        self.dropped += slot.skipped;
+        if want == Want::Heartbeat {
+            return Err(NoFrame::Passed);
+        }
+        let Some(buffer) = self.pool.take() else {
+            self.dropped += 1;
+            return Err(NoFrame::Passed);
+        };
+        Ok(Frame::pooled(self.picture, self.clock.now(), slot.number, buffer))
+    }
+
+    /// Slots passed over, and pictures for which no buffer was free.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+struct Pacer {
     clock: Clock,
     rate: FrameRate,
     start: Micros,
@@ -15,20 +73,20 @@ pub struct Pacer {
 
 /// A slot that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
+struct Slot {
     /// Counts periods since the start.
-    pub number: u64,
+    number: u64,
     /// Slots passed over because the caller came too late for them.
-    pub skipped: u64,
+    skipped: u64,
 }
 
 impl Pacer {
-    pub fn new(clock: &Clock, rate: FrameRate) -> Pacer {
+    fn new(clock: &Clock, rate: FrameRate) -> Pacer {
         Pacer { clock: clock.clone(), rate, start: clock.now(), next: 0 }
     }
 
     /// Sleeps until the next slot, at most `timeout`. None: not due yet.
-    pub fn wait(&mut self, timeout: Duration) -> Option<Slot> {
+    fn wait(&mut self, timeout: Duration) -> Option<Slot> {
         let due = self.due(self.next);
         let span = due.since(self.clock.now());
         if !span.is_zero() {

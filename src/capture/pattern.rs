@@ -4,20 +4,16 @@
 //! is one copy of it plus a few small moving shapes. Input: config and the clock.
 
 use crate::capture::controls::Controls;
-use crate::capture::pace::Pacer;
+use crate::capture::pace::Paced;
 use crate::capture::pattern_controls::PatternControls;
 use crate::capture::pattern_scene::Scene;
 use crate::capture::{Fault, Grab, Source, SourceInfo, Want};
 use crate::clock::Clock;
 use crate::config::CameraConfig;
-use crate::media::frame::{BufferPool, Colour, Frame, Layout, Matrix, PictureFormat, Range};
+use crate::media::frame::{Colour, Frame, Layout, Matrix, PictureFormat, Range};
 use crate::media::timecode;
 use crate::units::{FrameRate, Size};
-use std::sync::Arc;
 use std::time::Duration;
-
-/// One being filled, one waiting for the encoder, one inside it, one to spare.
-const POOLED_FRAMES: usize = 4;
 
 pub fn open(config: &CameraConfig, clock: &Clock) -> Result<Box<dyn Source>, Fault> {
     Ok(Box::new(Pattern::new(config, clock)))
@@ -26,14 +22,12 @@ pub fn open(config: &CameraConfig, clock: &Clock) -> Result<Box<dyn Source>, Fau
 struct Pattern {
     info: SourceInfo,
     clock: Clock,
-    pacer: Pacer,
+    paced: Paced,
     scene: Scene,
-    pool: Arc<BufferPool>,
     controls: PatternControls,
     /// The slot that the counter shows as zero.
     counted_from: u64,
     timecode: bool,
-    dropped: u64,
 }
 
 impl Pattern {
@@ -46,13 +40,11 @@ impl Pattern {
         Pattern {
             info,
             clock: clock.clone(),
-            pacer: Pacer::new(clock, rate),
+            paced: Paced::new(clock, rate, picture),
             scene: Scene::new(picture),
-            pool: BufferPool::new(POOLED_FRAMES, picture.buffer_len()),
             controls: PatternControls::new(),
             counted_from: 0,
             timecode: config.timecode,
-            dropped: 0,
         }
     }
 
@@ -87,19 +79,12 @@ impl Source for Pattern {
     }
 
     fn grab(&mut self, want: Want, timeout: Duration) -> Result<Grab, Fault> {
-        let Some(slot) = self.pacer.wait(timeout) else {
-            return Ok(Grab::Nothing);
+        let mut frame = match self.paced.next(want, timeout) {
+            Ok(frame) => frame,
+            Err(why) => return Ok(why.into()),
         };
-        self.dropped += slot.skipped;
-        if want == Want::Heartbeat {
-            return Ok(Grab::Passed);
-        }
-        let Some(buffer) = self.pool.take() else {
-            self.dropped += 1;
-            return Ok(Grab::Passed);
-        };
-        let mut frame = Frame::pooled(self.info.picture, self.clock.now(), slot.number, buffer);
-        self.draw(&mut frame, slot.number);
+        let number = frame.sequence;
+        self.draw(&mut frame, number);
         if self.timecode {
             frame.captured_at = self.clock.now();
             self.stamp(&mut frame);
@@ -108,7 +93,7 @@ impl Source for Pattern {
     }
 
     fn dropped(&self) -> u64 {
-        self.dropped
+        self.paced.dropped()
     }
 
     fn controls(&mut self) -> Option<&mut dyn Controls> {
@@ -119,6 +104,7 @@ impl Source for Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::pace::POOLED_FRAMES;
 
     const LONG: Duration = Duration::from_secs(1);
 

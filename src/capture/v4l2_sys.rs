@@ -5,15 +5,15 @@
 
 use crate::capture::v4l2_controls_sys::{EVENT_CTRL, control_event};
 use crate::capture::v4l2_device::*;
+use crate::media::ioctl_sys::{ioctl, open_node};
 use crate::media::mapping_sys::Mapping;
 use crate::media::v4l2_abi as abi;
 use crate::units::{FrameRate, Micros, Size};
-use std::ffi::{c_int, c_void};
-use std::fs::{File, OpenOptions};
+use std::ffi::c_int;
+use std::fs::File;
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,25 +36,14 @@ pub struct KernelDevice {
 
 impl KernelDevice {
     pub fn open(path: &Path) -> io::Result<KernelDevice> {
-        let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        Ok(KernelDevice { file })
+        Ok(KernelDevice { file: open_node(path)? })
     }
 
     /// # Safety
     /// `T` must be the structure the kernel defines for `request`; pointers in it must be valid for the kernel to use.
     pub unsafe fn ioctl<T>(&self, request: u32, argument: &mut T) -> io::Result<()> {
-        let pointer: *mut c_void = std::ptr::from_mut(argument).cast();
-        loop {
-            // SAFETY: the fd is open, the argument is what `request` needs (contract of this function).
-            let result = unsafe { libc::ioctl(self.file.as_raw_fd(), request as libc::Ioctl, pointer) };
-            if result >= 0 {
-                return Ok(());
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
+        // SAFETY: the contract of this function is the other one's.
+        unsafe { ioctl(&self.file, request, argument) }
     }
 
     fn format_call(&self, request: u32, kind: BufferKind, wanted: Option<&WireFormat>) -> io::Result<WireFormat> {

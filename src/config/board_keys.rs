@@ -24,34 +24,36 @@ static SECTIONS: &[Section<Profile>] = &[
     Section { name: "status", keys: STATUS },
 ];
 
-const fn texts(
-    name: &'static str,
-    form: &'static str,
-    clear: fn(&mut Profile),
-    add: fn(&mut Profile, &str) -> bool,
-) -> Row {
-    Key { name, rule: Rule::Texts { form, clear, add } }
+/// A list of texts, each of which `$good` takes.
+macro_rules! texts {
+    ($name:literal, $form:literal, $($field:ident).+, $good:expr) => {
+        Key {
+            name: $name,
+            rule: Rule::Texts {
+                form: $form,
+                clear: |p| p.$($field).+.clear(),
+                add: |p, v| {
+                    p.$($field).+.push(v.into());
+                    let good: fn(&str) -> bool = $good;
+                    good(v)
+                },
+            },
+        }
+    };
+}
+
+/// One of some words.
+macro_rules! word {
+    ($name:literal, $($field:ident).+, [$($word:literal),+]) => {
+        Key { name: $name, rule: Rule::Known { words: || vec![$($word),+], set: |p, v| p.$($field).+ = v.into() } }
+    };
 }
 
 static MATCH: &[Row] = &[
-    texts(
-        "compatible",
-        "strings as in the device tree",
-        |p| p.matching.compatible.clear(),
-        |p, v| {
-            p.matching.compatible.push(v.into());
-            v.contains(',')
-        },
-    ),
-    texts(
-        "architecture",
-        r#""arm", "aarch64", "x86_64" or "x86""#,
-        |p| p.matching.architecture.clear(),
-        |p, v| {
-            p.matching.architecture.push(v.into());
-            ["arm", "aarch64", "x86_64", "x86"].contains(&v)
-        },
-    ),
+    texts!("compatible", "strings as in the device tree", matching.compatible, |v| v.contains(',')),
+    texts!("architecture", r#""arm", "aarch64", "x86_64" or "x86""#, matching.architecture, |v| {
+        ["arm", "aarch64", "x86_64", "x86"].contains(&v)
+    }),
     whole("ram_mib", 64, 65_536, |p, v| p.matching.ram_mib = v as u32),
 ];
 
@@ -61,67 +63,31 @@ static BUILD: &[Row] = &[
 ];
 
 static CAPTURE: &[Row] = &[
-    texts(
-        "devices",
-        r#""name:..." or "usb:vvvv:pppp", never a number"#,
-        |p| p.capture.devices.clear(),
-        |p, v| {
-            p.capture.devices.push(v.into());
-            v.starts_with("name:") || v.starts_with("usb:")
-        },
-    ),
-    text("api", r#""single", "multi" or "any""#, |p, v| one_of(&mut p.capture.api, v, &["single", "multi", "any"])),
+    texts!("devices", r#""name:..." or "usb:vvvv:pppp", never a number"#, capture.devices, |v| {
+        v.starts_with("name:") || v.starts_with("usb:")
+    }),
+    word!("api", capture.api, ["single", "multi", "any"]),
     text("fourcc", r#""auto" or a V4L2 FourCC"#, |p, v| put(&mut p.capture.fourcc, v) && (v == "auto" || v.len() == 4)),
     whole("width", 16, 4096, |p, v| p.capture.width = Some(v as u32)),
     whole("height", 16, 4096, |p, v| p.capture.height = Some(v as u32)),
     whole("fps", 1, 240, |p, v| p.capture.fps = Some(v as u32)),
-    text("fps_from", r#""driver" or "sensor""#, |p, v| one_of(&mut p.capture.fps_from, v, &["driver", "sensor"])),
+    word!("fps_from", capture.fps_from, ["driver", "sensor"]),
     whole("buffers", 2, 32, |p, v| p.capture.buffers = v as u32),
-    text("matrix", r#""bt601", "bt709" or "driver""#, |p, v| {
-        one_of(&mut p.capture.matrix, v, &["bt601", "bt709", "driver"])
-    }),
-    text("range", r#""full", "limited" or "driver""#, |p, v| {
-        one_of(&mut p.capture.range, v, &["full", "limited", "driver"])
-    }),
-    text("memory", r#""mmap" or "dmabuf""#, |p, v| one_of(&mut p.capture.memory, v, &["mmap", "dmabuf"])),
+    word!("matrix", capture.matrix, ["bt601", "bt709", "driver"]),
+    word!("range", capture.range, ["full", "limited", "driver"]),
+    word!("memory", capture.memory, ["mmap", "dmabuf"]),
 ];
 
 static ENCODER: &[Row] = &[
-    texts(
-        "backends",
-        "names of encoders, best first",
-        |p| p.encoder.backends.clear(),
-        |p, v| {
-            p.encoder.backends.push(v.into());
-            ["mpp", "v4l2_m2m", "openh264"].contains(&v)
-        },
-    ),
-    texts(
-        "libraries",
-        "file names or paths of shared libraries",
-        |p| p.encoder.libraries.clear(),
-        |p, v| {
-            p.encoder.libraries.push(v.into());
-            v.contains(".so")
-        },
-    ),
-    texts(
-        "devices",
-        "paths below /dev",
-        |p| p.encoder.devices.clear(),
-        |p, v| {
-            p.encoder.devices.push(v.into());
-            v.starts_with("/dev/")
-        },
-    ),
+    texts!("backends", "names of encoders, best first", encoder.backends, |v| {
+        ["mpp", "v4l2_m2m", "openh264"].contains(&v)
+    }),
+    texts!("libraries", "file names or paths of shared libraries", encoder.libraries, |v| v.contains(".so")),
+    texts!("devices", "paths below /dev", encoder.devices, |v| v.starts_with("/dev/")),
     whole("stride", 1, 256, |p, v| p.encoder.stride = v as u32),
-    text("plane_height", r#""frame" or "rounded""#, |p, v| {
-        one_of(&mut p.encoder.plane_height, v, &["frame", "rounded"])
-    }),
-    text("profile", r#""constrained-baseline""#, |p, v| one_of(&mut p.encoder.profile, v, &["constrained-baseline"])),
-    text("level", r#"a level such as "3.1""#, |p, v| {
-        one_of(&mut p.encoder.level, v, &["3.0", "3.1", "3.2", "4.0", "4.1", "4.2", "5.1"])
-    }),
+    word!("plane_height", encoder.plane_height, ["frame", "rounded"]),
+    word!("profile", encoder.profile, ["constrained-baseline"]),
+    word!("level", encoder.level, ["3.0", "3.1", "3.2", "4.0", "4.1", "4.2", "5.1"]),
     whole("bitrate_kbps", 100, 40_000, |p, v| p.encoder.bitrate_kbps = Some(v as u32)),
     whole("bitrate_min_kbps", 100, 40_000, |p, v| p.encoder.bitrate_min_kbps = v as u32),
     whole("bitrate_max_kbps", 100, 40_000, |p, v| p.encoder.bitrate_max_kbps = v as u32),
@@ -129,67 +95,37 @@ static ENCODER: &[Row] = &[
 ];
 
 static OVERLAY: &[Row] = &[
-    text("method", r#""cpu-roi" or "encoder-osd""#, |p, v| {
-        one_of(&mut p.overlay.method, v, &["cpu-roi", "encoder-osd"])
-    }),
+    word!("method", overlay.method, ["cpu-roi", "encoder-osd"]),
     whole("alignment", 1, 64, |p, v| p.overlay.alignment = v as u32),
 ];
 
 static NETWORK: &[Row] = &[
     whole("max_viewers", 1, 256, |p, v| p.network.max_viewers = Some(v as u32)),
-    texts(
-        "srtp",
-        r#""AES_CM_128_HMAC_SHA1_80" and "AEAD_AES_128_GCM" in the order wanted"#,
-        |p| p.network.srtp.clear(),
-        |p, v| {
-            p.network.srtp.extend(SrtpProfile::named(v));
-            SrtpProfile::named(v).is_some()
+    Key {
+        name: "srtp",
+        rule: Rule::Texts {
+            form: r#""AES_CM_128_HMAC_SHA1_80" and "AEAD_AES_128_GCM" in the order wanted"#,
+            clear: |p| p.network.srtp.clear(),
+            add: |p, v| {
+                p.network.srtp.extend(SrtpProfile::named(v));
+                SrtpProfile::named(v).is_some()
+            },
         },
-    ),
+    },
     whole("wmem_max", 65_536, 67_108_864, |p, v| p.network.wmem_max = v as u32),
 ];
 
 static STARTUP: &[Row] = &[
-    texts(
-        "three_a",
-        "names of processes",
-        |p| p.startup.three_a.clear(),
-        |p, v| {
-            p.startup.three_a.push(v.into());
-            is_process(v)
-        },
-    ),
-    texts(
-        "vendor_apps",
-        "names of processes",
-        |p| p.startup.vendor_apps.clear(),
-        |p, v| {
-            p.startup.vendor_apps.push(v.into());
-            is_process(v)
-        },
-    ),
+    texts!("three_a", "names of processes", startup.three_a, is_process),
+    texts!("vendor_apps", "names of processes", startup.vendor_apps, is_process),
     text("vendor_stop", "a path", |p, v| put(&mut p.startup.vendor_stop, v) && v.starts_with('/')),
 ];
 
 static PERMISSIONS: &[Row] = &[
-    texts(
-        "udev",
-        "lines of systemd/60-rtcam.rules",
-        |p| p.permissions.udev.clear(),
-        |p, v| {
-            p.permissions.udev.push(v.into());
-            v.contains("GROUP=")
-        },
-    ),
-    texts(
-        "devices",
-        "as in DeviceAllow=",
-        |p| p.permissions.devices.clear(),
-        |p, v| {
-            p.permissions.devices.push(v.into());
-            v.starts_with("char-") || v.starts_with("/dev/")
-        },
-    ),
+    texts!("udev", "lines of systemd/60-rtcam.rules", permissions.udev, |v| v.contains("GROUP=")),
+    texts!("devices", "as in DeviceAllow=", permissions.devices, |v| {
+        v.starts_with("char-") || v.starts_with("/dev/")
+    }),
 ];
 
 static STATUS: &[Row] = &[
@@ -202,10 +138,6 @@ static STATUS: &[Row] = &[
 fn put(place: &mut String, value: &str) -> bool {
     *place = value.into();
     true
-}
-
-fn one_of(place: &mut String, value: &str, words: &[&str]) -> bool {
-    put(place, value) && words.contains(&value)
 }
 
 /// The kernel cuts the names of processes to 15 bytes.

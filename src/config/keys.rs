@@ -5,8 +5,8 @@
 
 use super::board;
 use super::{
-    AuthMode, Config, Corner, ExtraAddress, IceServerConfig, IceUrl, LayerKind, LogLevel, OverlayConfig, Role, Secret,
-    SourceChoice, TlsMode, Tone, UserConfig,
+    AuthMode, Config, Corner, ExtraAddress, HostLeaves, IceServerConfig, IceUrl, LayerKind, LogLevel, OverlayConfig,
+    Preset, Role, Secret, SourceChoice, TlsMode, Tone, UserConfig,
 };
 use crate::units::KbitPerSec;
 use argon2::password_hash::phc::PasswordHash;
@@ -73,6 +73,11 @@ pub enum Rule<T: 'static> {
         clear: fn(&mut T),
         add: fn(&mut T, &str) -> bool,
     },
+    /// A table of names that are free, each with a whole number or true or false.
+    Numbers {
+        form: &'static str,
+        add: fn(&mut T, &str, i64) -> bool,
+    },
 }
 
 /// A word and what it sets.
@@ -87,6 +92,7 @@ impl<T> Rule<T> {
             Rule::Flag(_) => "true or false",
             Rule::OneOf(_) | Rule::Known { .. } | Rule::Text { .. } | Rule::Secret { .. } => "text in quotes",
             Rule::Texts { .. } => "a list of texts such as [\"a\", \"b\"]",
+            Rule::Numbers { .. } => "a table such as {brightness = 10}",
         }
     }
 
@@ -100,7 +106,10 @@ impl<T> Rule<T> {
                 let quoted: Vec<String> = self.words().iter().map(|word| format!("{word:?}")).collect();
                 quoted.join(", ")
             }
-            Rule::Text { form, .. } | Rule::Secret { form, .. } | Rule::Texts { form, .. } => (*form).into(),
+            Rule::Text { form, .. }
+            | Rule::Secret { form, .. }
+            | Rule::Texts { form, .. }
+            | Rule::Numbers { form, .. } => (*form).into(),
         }
     }
 
@@ -144,10 +153,13 @@ const fn secret<T>(name: &'static str, form: &'static str, set: fn(&mut T, &str)
 
 /// The config file, in the order of `rtcam.example.toml`.
 pub static CONFIG: Plan<Config> =
-    Plan { top: TOP, sections: SECTIONS, lists: &["overlay", "auth.user", "webrtc.ice_server"] };
+    Plan { top: TOP, sections: SECTIONS, lists: &["overlay", "camera.preset", "auth.user", "webrtc.ice_server"] };
 
 pub static OVERLAYS: List<OverlayConfig> =
     List { name: "overlay", keys: OVERLAY, most: 32, example: r#"{type="logo"}"# };
+
+pub static PRESETS: List<Preset> =
+    List { name: "camera.preset", keys: PRESET, most: 16, example: r#"{name="night", controls={brightness=10}}"# };
 
 pub static USERS: List<UserConfig> =
     List { name: "auth.user", keys: USER, most: 64, example: r#"{name="anna", role="host", password_hash="..."}"# };
@@ -166,6 +178,7 @@ static SECTIONS: &[Section<Config>] = &[
     Section { name: "http", keys: HTTP },
     Section { name: "auth", keys: AUTH },
     Section { name: "webrtc", keys: WEBRTC },
+    Section { name: "room", keys: ROOM },
     Section { name: "log", keys: LOG },
 ];
 
@@ -192,6 +205,24 @@ static CAMERA: &[Key<Config>] = &[
     }),
     text("file", "a path", |c, v| put_path(&mut c.camera.file, v)),
     flag("timecode", |c, v| c.camera.timecode = v),
+];
+
+/// The keys of one `[[camera.preset]]`.
+static PRESET: &[Key<Preset>] = &[
+    text("name", "text of 1 to 32 characters", |p, v| {
+        p.name = v.into();
+        (1..=32).contains(&v.chars().count()) && !v.chars().any(char::is_control)
+    }),
+    Key {
+        name: "controls",
+        rule: Rule::Numbers {
+            form: "at most 32 names of controls, each with a whole number, true or false",
+            add: |p, name, value| {
+                p.controls.insert(name.into(), value);
+                p.controls.len() <= 32 && !name.is_empty()
+            },
+        },
+    },
 ];
 
 /// The keys of one `[[overlay]]`.
@@ -380,15 +411,32 @@ static ICE_SERVER: &[Key<IceServerConfig>] = &[
     whole("ttl_s", 60, 3600, |s, v| s.ttl_s = v as u32),
 ];
 
-static LOG: &[Key<Config>] = &[one_of(
-    "level",
-    &[
-        ("error", |c| c.log.level = LogLevel::Error),
-        ("warn", |c| c.log.level = LogLevel::Warn),
-        ("info", |c| c.log.level = LogLevel::Info),
-        ("debug", |c| c.log.level = LogLevel::Debug),
-    ],
-)];
+static ROOM: &[Key<Config>] = &[
+    one_of(
+        "host_leaves",
+        &[
+            ("keep", |c| c.room.host_leaves = HostLeaves::Keep),
+            ("release", |c| c.room.host_leaves = HostLeaves::Release),
+            ("close", |c| c.room.host_leaves = HostLeaves::Close),
+        ],
+    ),
+    flag("chat", |c, v| c.room.chat = v),
+    whole("max_people", 1, 256, |c, v| c.room.max_people = v as u32),
+];
+
+static LOG: &[Key<Config>] = &[
+    one_of(
+        "level",
+        &[
+            ("error", |c| c.log.level = LogLevel::Error),
+            ("warn", |c| c.log.level = LogLevel::Warn),
+            ("info", |c| c.log.level = LogLevel::Info),
+            ("debug", |c| c.log.level = LogLevel::Debug),
+        ],
+    ),
+    text("viewers_file", "a path", |c, v| put_path(&mut c.log.viewers_file, v)),
+    whole("viewers_file_mb", 1, 1024, |c, v| c.log.viewers_file_mb = v as u32),
+];
 
 fn put_path(place: &mut PathBuf, value: &str) -> bool {
     *place = value.into();
@@ -534,6 +582,7 @@ mod tests {
         check_comments("overlay", OVERLAY);
         check_comments("auth.user", USER);
         check_comments("webrtc.ice_server", ICE_SERVER);
+        check_comments("camera.preset", PRESET);
     }
 
     #[test]
@@ -544,5 +593,7 @@ mod tests {
         assert_eq!(config.overlays, [logo, text]);
         let server = IceServerConfig { urls: vec!["stun:stun.example.org".into()], ..IceServerConfig::default() };
         assert_eq!(config.webrtc.ice_servers, [server]);
+        let controls = [("exposure_auto".into(), 1), ("brightness".into(), 10)].into();
+        assert_eq!(config.camera.presets, [Preset { name: "night".into(), controls }]);
     }
 }

@@ -18,6 +18,7 @@ pub use parse::{load, parse, parse_on};
 use crate::media::srtp::SrtpProfile;
 use crate::units::{KbitPerSec, Size};
 use board::Profile;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub auth: AuthConfig,
     pub webrtc: WebRtcConfig,
+    pub room: RoomConfig,
     pub log: LogConfig,
 }
 
@@ -50,6 +52,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             auth: AuthConfig::default(),
             webrtc: WebRtcConfig::default(),
+            room: RoomConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -82,6 +85,16 @@ pub struct CameraConfig {
     pub file: PathBuf,
     /// Draw the TC40 timecode row into the pattern.
     pub timecode: bool,
+    /// What `[[camera.preset]]` lists.
+    pub presets: Vec<Preset>,
+}
+
+/// Control values that go by one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preset {
+    pub name: String,
+    /// Of the control's key, as `rtcam cameras` and the page show it; 1 and 0 for on and off.
+    pub controls: BTreeMap<String, i64>,
 }
 
 /// A node that a board is known to have.
@@ -111,6 +124,7 @@ impl Default for CameraConfig {
             format: "auto".into(),
             file: PathBuf::new(),
             timecode: false,
+            presets: Vec::new(),
         }
     }
 }
@@ -364,7 +378,7 @@ pub struct WebRtcConfig {
     /// Playout delay asked of browsers, in milliseconds. 0/0 shows each picture at once.
     pub playout_delay_min_ms: u32,
     pub playout_delay_max_ms: u32,
-    /// How packets are encrypted, best first: from the board's profile. Empty: by the processor.
+    /// How packets are encrypted, best first: from the board's profile. Empty: measured at start.
     pub srtp: Vec<SrtpProfile>,
 }
 
@@ -431,6 +445,32 @@ impl Default for IceServerConfig {
     }
 }
 
+/// What becomes of the room when its last host leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostLeaves {
+    /// Control stays with its holder.
+    Keep,
+    /// Control becomes free.
+    Release,
+    /// Newcomers are refused until a host is back.
+    Close,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoomConfig {
+    pub host_leaves: HostLeaves,
+    /// Off: only hosts write.
+    pub chat: bool,
+    /// Seats; never fewer than `webrtc.max_viewers`.
+    pub max_people: u32,
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        RoomConfig { host_leaves: HostLeaves::Keep, chat: true, max_people: 64 }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     Error,
@@ -442,10 +482,14 @@ pub enum LogLevel {
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     pub level: LogLevel,
+    /// One JSON line per viewer and 10 s. Empty: none are written.
+    pub viewers_file: PathBuf,
+    /// Megabytes after which a new file is begun; three are kept.
+    pub viewers_file_mb: u32,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { level: LogLevel::Info }
+        LogConfig { level: LogLevel::Info, viewers_file: PathBuf::new(), viewers_file_mb: 1 }
     }
 }

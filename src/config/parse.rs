@@ -6,7 +6,7 @@
 use super::Config;
 use super::board::Machine;
 use super::check::{FurtherRule, check};
-use super::keys::{CONFIG, ICE_SERVERS, Key, List, OVERLAYS, Plan, Rule, USERS};
+use super::keys::{CONFIG, ICE_SERVERS, Key, List, OVERLAYS, PRESETS, Plan, Rule, USERS};
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -166,6 +166,9 @@ impl Reader<'_> {
             }
         }
         let within = |section: &str, list: &str| root.get(section).and_then(|s| s.get_ref().as_table()?.get(list));
+        if let Some(presets) = within("camera", "preset") {
+            self.list(&PRESETS, presets, &mut config.camera.presets);
+        }
         if let Some(users) = within("auth", "user") {
             self.list(&USERS, users, &mut config.auth.users);
         }
@@ -238,6 +241,7 @@ impl Reader<'_> {
             _ if path == OVERLAYS.name => self.list(&OVERLAYS, &value, &mut config.overlays),
             _ if path == USERS.name => self.list(&USERS, &value, &mut config.auth.users),
             _ if path == ICE_SERVERS.name => self.list(&ICE_SERVERS, &value, &mut config.webrtc.ice_servers),
+            _ if path == PRESETS.name => self.list(&PRESETS, &value, &mut config.camera.presets),
             _ if name == "overlay" => self.problem(&nowhere, "overlays are set as a whole: overlay=[{type=\"logo\"}]"),
             Some(section) if !key.is_empty() => {
                 self.key(config, section.keys, (&CONFIG, name), (key, nowhere), &value);
@@ -256,7 +260,8 @@ impl Reader<'_> {
         value: &Spanned<DeValue>,
     ) {
         let Some(key) = keys.iter().find(|key| key.name == name) else {
-            let names: Vec<&'static str> = keys.iter().map(|key| key.name).collect();
+            let lists = plan.lists.iter().filter_map(|list| list.strip_prefix(section)?.strip_prefix('.'));
+            let names: Vec<&'static str> = keys.iter().map(|key| key.name).chain(lists).collect();
             return self.problem(&name_span, &unknown_key(plan, section, name, &names));
         };
         let list = list_of(section);
@@ -387,6 +392,20 @@ fn put<T>(target: &mut T, rule: &Rule<T>, value: &DeValue) -> Result<(), String>
                 Err(must_be())
             }
         }
+        (Rule::Numbers { add, .. }, DeValue::Table(table)) => {
+            for (name, value) in table {
+                let number = match value.get_ref() {
+                    DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
+                    DeValue::Boolean(on) => Some(i64::from(*on)),
+                    _ => None,
+                };
+                let number = number.ok_or_else(|| format!("{:?}: {}", name.get_ref(), must_be()))?;
+                if !add(target, name.get_ref(), number) {
+                    return Err(format!("{:?}: {}", name.get_ref(), must_be()));
+                }
+            }
+            Ok(())
+        }
         (Rule::Texts { clear, add, .. }, DeValue::Array(items)) => {
             clear(target);
             for item in items.iter() {
@@ -421,7 +440,8 @@ fn unknown_section<P>(plan: &Plan<P>, name: &str, is_section: bool) -> String {
         return format!("unknown key {name:?} outside a section{hint}");
     }
     let sections = plan.sections.iter().map(|section| section.name);
-    let names: Vec<&'static str> = sections.chain(plan.lists.iter().copied()).collect();
+    let lists = plan.lists.iter().copied().filter(|list| !list.contains('.'));
+    let names: Vec<&'static str> = sections.chain(lists).collect();
     let hint = match nearest(name, &names) {
         Some(list) if plan.lists.contains(&list) => format!("; did you mean [[{list}]]?"),
         Some(near) => format!("; did you mean [{near}]?"),

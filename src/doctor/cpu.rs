@@ -1,59 +1,65 @@
-//! What the processor can do, and which SRTP profile is the cheaper one on it.
+//! What the processor can do, and what encrypting packets costs on it.
 //!
-//! Pure. Input: the processor, and what encrypting a packet was measured to cost.
+//! Pure. Input: /proc/cpuinfo, and what encrypting a packet was measured to cost.
 
 use super::Finding;
-use crate::cpu::Cpu;
-use crate::media::srtp::{self, SrtpProfile};
+use crate::media::srtp::{self, SrtpCost, SrtpProfile};
 
 const GROUP: &str = "cpu";
 
-/// CPU time to encrypt one full packet for one viewer, microseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct SrtpCost {
-    pub cm_us: f64,
-    pub gcm_us: f64,
+/// What of the processor matters to us.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cpu {
+    pub cores: usize,
+    pub aes: bool,
+    /// Polynomial multiplication, which GCM needs besides AES.
+    pub pmull: bool,
+    pub simd: bool,
 }
 
-/// The SRTP profile that costs less on this processor, and how we know.
-fn cheaper_srtp(cpu: &Cpu, measured: Option<SrtpCost>) -> (SrtpProfile, String) {
-    match measured {
-        Some(SrtpCost { cm_us, gcm_us }) => {
-            let how = format!("measured per packet: AES-CM {cm_us:.1} us, AES-GCM {gcm_us:.1} us");
-            (if gcm_us < cm_us { SrtpProfile::Gcm } else { SrtpProfile::Cm }, how)
-        }
-        None => (SrtpProfile::cheaper_on(cpu), "by these instructions, not measured".into()),
+/// The `Features` (ARM) or `flags` (x86) that all cores have.
+pub fn parse(cpuinfo: &str) -> Cpu {
+    let value = |line: &'_ str, names: &[&str]| -> Option<String> {
+        let (name, value) = line.split_once(':')?;
+        names.contains(&name.trim()).then(|| value.to_owned())
+    };
+    let lists: Vec<String> = cpuinfo.lines().filter_map(|line| value(line, &["Features", "flags"])).collect();
+    let all_have = |names: &[&str]| {
+        !lists.is_empty() && lists.iter().all(|list| list.split_whitespace().any(|flag| names.contains(&flag)))
+    };
+    Cpu {
+        cores: cpuinfo.lines().filter(|line| value(line, &["processor"]).is_some()).count(),
+        aes: all_have(&["aes"]),
+        pmull: all_have(&["pmull", "pclmulqdq"]),
+        simd: all_have(&["neon", "asimd", "sse2"]),
     }
 }
 
-/// `order`: what the board's profile says; empty: the processor decides.
+/// `order`: what the board's profile says; empty: rtcam measures at start, too.
 pub fn judge(cpu: &Cpu, measured: Option<SrtpCost>, order: &[SrtpProfile]) -> Vec<Finding> {
     let yes_no = |has: bool| if has { "yes" } else { "no" };
-    let (profile, how) = cheaper_srtp(cpu, measured);
-    let (simd, aes) = (yes_no(cpu.simd), yes_no(cpu.has_gcm()));
-    let what = format!(
-        "{} cores, SIMD {simd}, AES instructions {aes}; the cheaper SRTP profile: {} ({how})",
-        cpu.cores,
-        profile.name()
-    );
+    let what =
+        format!("{} cores, SIMD {}, AES instructions {}", cpu.cores, yes_no(cpu.simd), yes_no(cpu.aes && cpu.pmull));
     let mut findings = vec![Finding::ok(GROUP, what)];
-    findings.extend(judge_choice(profile, srtp::taken(order, cpu)[0], measured));
     if !cpu.simd {
         let advice = "use the profile of a board with NEON, or a smaller picture";
         findings.push(Finding::warn(GROUP, "no SIMD instructions seen: encoding in software will be slow", advice));
     }
+    findings.extend(measured.map(|cost| judge_srtp(cost, order)));
     findings
 }
 
-/// What rtcam takes when that is clearly not the cheaper one.
-fn judge_choice(cheaper: SrtpProfile, first: SrtpProfile, measured: Option<SrtpCost>) -> Option<Finding> {
-    let SrtpCost { cm_us, gcm_us } = measured?;
+fn judge_srtp(cost: SrtpCost, order: &[SrtpProfile]) -> Finding {
+    let taken = srtp::taken(order, Some(cost));
+    let names: Vec<&str> = taken.iter().map(|profile| profile.name()).collect();
+    let what = format!("packets are encrypted with {} ({cost})", names.join(", from browsers that want it, else "));
     // close together on a busy machine says nothing
-    if cheaper == first || cm_us.max(gcm_us) < 1.3 * cm_us.min(gcm_us) {
-        return None;
+    let clear = cost.cm_us.max(cost.gcm_us) >= 1.3 * cost.cm_us.min(cost.gcm_us);
+    if order.is_empty() || taken[0] == cost.cheaper() || !clear {
+        return Finding::ok(GROUP, what);
     }
-    let what = format!("viewers get {} by this board's profile, and {} is cheaper here", first.name(), cheaper.name());
-    Some(Finding::warn(GROUP, what, "set board to a profile that fits, and tell us these figures"))
+    let what = format!("{what}: the board's profile says so, and {} is cheaper here", cost.cheaper().name());
+    Finding::warn(GROUP, what, "set board to a profile that fits, and tell us these figures")
 }
 
 #[cfg(test)]
@@ -61,34 +67,45 @@ mod tests {
     use super::*;
     use crate::doctor::Level;
 
-    const NEON: Cpu = Cpu { cores: 2, aes: false, pmull: false, simd: true };
+    const A7: &str = "processor\t: 0\nmodel name\t: ARMv7 Processor rev 5 (v7l)\nFeatures\t: half thumb fastmult vfp \
+                      edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm\n\nprocessor\t: 1\nFeatures\t: half \
+                      neon vfpv4\n\nHardware\t: Generic DT based system\n";
 
     #[test]
-    fn the_processor_tells_the_cheaper_profile() {
-        assert!(judge(&NEON, None, &[])[0].what.contains("AES_CM_128_HMAC_SHA1_80"));
-        let with_aes = Cpu { aes: true, pmull: true, ..NEON };
-        assert!(judge(&with_aes, None, &[])[0].what.contains("AEAD_AES_128_GCM"));
+    fn a_cortex_a7_has_neon_and_no_aes() {
+        let cpu = parse(A7);
+        assert_eq!(cpu, Cpu { cores: 2, aes: false, pmull: false, simd: true });
+        assert_eq!(judge(&cpu, None, &[]), [Finding::ok(GROUP, "2 cores, SIMD yes, AES instructions no")]);
     }
 
     #[test]
-    fn what_was_measured_counts_more_than_instructions() {
-        assert_eq!(cheaper_srtp(&NEON, Some(SrtpCost { cm_us: 90.0, gcm_us: 60.0 })).0, SrtpProfile::Gcm);
-        let findings = judge(&NEON, Some(SrtpCost { cm_us: 60.0, gcm_us: 132.04 }), &[]);
-        assert!(
-            findings[0]
-                .what
-                .ends_with(": AES_CM_128_HMAC_SHA1_80 (measured per packet: AES-CM 60.0 us, AES-GCM 132.0 us)")
-        );
+    fn features_have_other_names_on_other_processors() {
+        for text in [
+            "processor : 0\nFeatures : fp asimd evtstrm aes pmull sha1 sha2 crc32\n",
+            "processor\t: 0\nflags\t\t: fpu sse2 pclmulqdq aes avx\n",
+        ] {
+            assert_eq!(parse(text), Cpu { cores: 1, aes: true, pmull: true, simd: true }, "{text}");
+        }
     }
 
     #[test]
-    fn a_profile_that_takes_the_dear_one_is_told() {
-        let levels = |cm_us, gcm_us, order: &[SrtpProfile]| -> Vec<Level> {
-            let findings = judge(&NEON, Some(SrtpCost { cm_us, gcm_us }), order);
-            findings.iter().map(|finding| finding.level).collect()
-        };
-        assert_eq!(levels(60.0, 130.0, &[SrtpProfile::Gcm, SrtpProfile::Cm]), [Level::Ok, Level::Warn]);
-        assert_eq!(levels(60.0, 130.0, &[SrtpProfile::Cm]), [Level::Ok]);
-        assert_eq!(levels(60.0, 70.0, &[SrtpProfile::Gcm]), [Level::Ok], "nearly the same");
+    fn what_was_measured_is_told_and_a_profile_that_takes_the_dear_one() {
+        let (cm, gcm) = (SrtpProfile::Cm, SrtpProfile::Gcm);
+        let judged = |cm_us, gcm_us, order: &[SrtpProfile]| judge_srtp(SrtpCost { cm_us, gcm_us }, order);
+        let by_itself = judged(60.0, 132.04, &[]);
+        let said = "packets are encrypted with AES_CM_128_HMAC_SHA1_80 (measured per packet: AES-CM 60.0 us, AES-GCM 132.0 us)";
+        assert_eq!(by_itself, Finding::ok(GROUP, said));
+        let either = judged(120.0, 70.0, &[]).what;
+        assert!(either.contains("AEAD_AES_128_GCM, from browsers that want it, else AES_CM_128_HMAC"), "{either}");
+        assert_eq!(judged(60.0, 130.0, &[gcm, cm]).level, Level::Warn);
+        assert_eq!(judged(60.0, 130.0, &[cm]).level, Level::Ok);
+        assert_eq!(judged(60.0, 70.0, &[gcm]).level, Level::Ok, "nearly the same");
+    }
+
+    #[test]
+    fn one_core_without_a_feature_is_enough_to_lack_it() {
+        let text = "processor : 0\nFeatures : asimd aes pmull\nprocessor : 1\nFeatures : asimd\n";
+        assert_eq!(parse(text), Cpu { cores: 2, aes: false, pmull: false, simd: true });
+        assert_eq!(parse("nothing known"), Cpu::default());
     }
 }

@@ -5,17 +5,16 @@
 
 use super::m2m_device::*;
 use crate::media::frame::{Colour, Matrix, Range};
+use crate::media::ioctl_sys::{ioctl, open_node};
 use crate::media::mapping_sys::Mapping;
 use crate::media::v4l2_abi as abi;
 use crate::units::{FrameRate, Micros, Size};
 use std::ffi::{c_int, c_long};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::ptr::from_mut;
 use std::time::Duration;
 
 const MEMORY_MMAP: u32 = 1;
@@ -34,24 +33,14 @@ pub struct KernelDevice {
 
 impl KernelDevice {
     pub fn open(path: &Path) -> io::Result<KernelDevice> {
-        let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        Ok(KernelDevice { file })
+        Ok(KernelDevice { file: open_node(path)? })
     }
 
     /// # Safety
     /// `T` must be the structure the kernel defines for `request`; pointers in it must be valid for the kernel to use.
     unsafe fn ioctl<T>(&self, request: u32, argument: &mut T) -> io::Result<()> {
-        loop {
-            // SAFETY: the fd is open, the argument is what `request` needs (contract of this function).
-            let result = unsafe { libc::ioctl(self.file.as_raw_fd(), request as libc::Ioctl, from_mut(argument)) };
-            if result >= 0 {
-                return Ok(());
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
+        // SAFETY: the contract of this function is the other one's.
+        unsafe { ioctl(&self.file, request, argument) }
     }
 
     fn buffer_call(&self, request: u32, api: Api, wanted: Wanted) -> io::Result<(abi::Buffer, Planes)> {

@@ -8,19 +8,26 @@ use std::future::pending;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// Connected and Closed, with room to spare: the door drops what does not fit.
-const EVENTS: usize = 4;
+/// What a page says on its data channel in a second or two, with room to spare: the door drops what does not fit.
+const EVENTS: usize = 64;
 
 pub struct Call {
     door: Arc<dyn ViewerDoor>,
     asked: Option<oneshot::Receiver<Result<Answer, OfferError>>>,
     events: Option<mpsc::Receiver<ViewerEvent>>,
     viewer: Option<ViewerId>,
+    /// The question is about the viewer that is there.
+    restarting: bool,
 }
 
 impl Call {
     pub fn new(door: Arc<dyn ViewerDoor>) -> Call {
-        Call { door, asked: None, events: None, viewer: None }
+        Call { door, asked: None, events: None, viewer: None, restarting: false }
+    }
+
+    /// The viewer it holds.
+    pub fn viewer(&self) -> Option<ViewerId> {
+        self.viewer
     }
 
     /// The next thing the door says; never, while nothing is going on. Cancel-safe.
@@ -30,7 +37,9 @@ impl Call {
             self.asked = None;
             return match reply {
                 Ok(reply) => {
-                    self.viewer = reply.as_ref().ok().map(|answer| answer.viewer);
+                    if !std::mem::take(&mut self.restarting) {
+                        self.viewer = reply.as_ref().ok().map(|answer| answer.viewer);
+                    }
                     Input::Answer(reply)
                 }
                 Err(_) => Input::NoAnswer,
@@ -52,7 +61,13 @@ impl Call {
     /// Does what concerns the door; hands back what concerns the peer.
     pub fn act(&mut self, action: Action) -> Option<Action> {
         match action {
+            Action::RestartIce { viewer, sdp } => {
+                self.restarting = true;
+                self.asked = Some(self.door.restart(viewer, sdp));
+                None
+            }
             Action::CreateAnswer { sdp } => {
+                self.restarting = false;
                 let (events, receiver) = mpsc::channel(EVENTS);
                 self.events = Some(receiver);
                 self.asked = Some(self.door.offer(Offer { sdp, events }));
@@ -67,7 +82,7 @@ impl Call {
                 self.door.close(viewer);
                 None
             }
-            Action::Send(_) | Action::CloseSocket(_) => Some(action),
+            other => Some(other),
         }
     }
 }

@@ -8,11 +8,13 @@ mod call;
 mod certificate;
 mod cookies;
 mod gate;
+mod gate_links;
 mod health;
 mod link_store;
 mod links;
 mod listener;
 mod login;
+mod lounge;
 mod origin;
 mod page;
 mod passwords;
@@ -21,7 +23,9 @@ mod stall;
 mod state;
 mod status;
 mod tls;
+mod viewer_log;
 mod watch;
+mod watchers;
 mod whep;
 mod ws;
 
@@ -36,6 +40,7 @@ use crate::config::{Config, IceServerConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Requests, Totals};
 use crate::output::ViewerDoor;
+use crate::signal::ice;
 use crate::signal::message::Status;
 use crate::signal::session::{self, Greeting};
 use crate::stream::Stream;
@@ -66,6 +71,8 @@ pub struct Limits {
     pub stall_within: Duration,
     /// Unsent bytes held for one WebSocket.
     pub unsent_bytes: usize,
+    /// Messages of the room held for one WebSocket.
+    pub seat_messages: usize,
     /// WHEP resources, those still waiting for an answer included.
     pub whep_sessions: usize,
     /// Everything is closed this long after the word to stop.
@@ -84,6 +91,7 @@ impl Default for Limits {
             body_bytes: 64 * 1024,
             stall_within: Duration::from_secs(10),
             unsent_bytes: 256 * 1024,
+            seat_messages: lounge::TEXTS,
             whep_sessions: 512,
             stop_within: Duration::from_millis(900),
         }
@@ -108,18 +116,24 @@ impl HttpState {
         clock: Clock,
         limits: Limits,
     ) -> Result<HttpState> {
-        let greeting = Greeting { server: SERVER.into(), viewer_limit: config.webrtc.max_viewers };
+        let viewer_limit = config.webrtc.max_viewers;
+        let greeting = Greeting { server: SERVER.into(), viewer_limit, ice_servers: Vec::new() };
         let status = Status::from(&stream.status());
         let state = open_state(config);
         let tls = tls::Tls::open(&config.http, state.clone(), clock.clone())?;
+        let gate = gate::Gate::new(&config.auth, tls.is_some(), state, clock.clone())?;
+        let links = Arc::new(gate_links::GateLinks { gate: gate.clone(), clock: clock.clone() });
+        let lounge =
+            lounge::Lounge::new(config, clock.clone(), door.clone(), stream.clone(), links, limits.seat_messages);
         Ok(HttpState(Arc::new(Shared {
             seats: listener::Seats::new(limits.connections, limits.connections_per_address),
-            gate: gate::Gate::new(&config.auth, tls.is_some(), state, clock.clone())?,
+            gate,
             tls,
             names: config.http.names.iter().map(|name| parse_name(name)).collect::<Result<_>>()?,
             addresses: watch::Addresses::default(),
             whep: whep::Registry::default(),
             ice_servers: config.webrtc.ice_servers.clone(),
+            lounge: Arc::new(lounge),
             status: channel::Sender::new(status),
             stop: channel::Sender::new(false),
             live: channel::Sender::new(0),
@@ -181,6 +195,7 @@ struct Shared {
     seats: Arc<listener::Seats>,
     whep: whep::Registry,
     ice_servers: Vec<IceServerConfig>,
+    lounge: Arc<lounge::Lounge>,
     /// The camera's state, in the words of the wire.
     status: channel::Sender<Status>,
     stop: channel::Sender<bool>,
@@ -213,6 +228,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, mut shutdown: channe
         _ = listener::accept(listener, router, shared.clone(), &mut tasks) => {}
         _ = watch::run(shared.clone()) => {}
         _ = follow_files(&shared) => {}
+        _ = lounge::run(shared.clone()) => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
     shared.stop.send_replace(true);
@@ -279,6 +295,12 @@ impl Drop for Live {
 }
 
 impl Shared {
+    /// For a session that begins now: credentials for TURN are good for a while only.
+    fn greeting(&self) -> Greeting {
+        let unix_now_s = self.clock.wall().0 / 1_000_000;
+        Greeting { ice_servers: ice::page_servers(&self.ice_servers, unix_now_s), ..self.greeting.clone() }
+    }
+
     /// The addresses a Host header may name.
     fn own_addresses(&self, local: IpAddr) -> Vec<IpAddr> {
         self.addresses.all(self.clock.now(), local)

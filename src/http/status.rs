@@ -3,9 +3,11 @@
 //! Must never change anything or tell a secret. Input: snapshots of the stream and of the viewers.
 
 use super::{SERVER, Shared};
+use crate::config::Role;
 use crate::metrics::{self, Snapshot};
 use crate::output::{NatKind, NetworkStats, SelectedPath, ViewerStats};
 use crate::signal::message;
+use crate::signal::room::words::{self, SeatId, ViewerRow};
 use crate::stream::status::StreamStatus;
 use crate::units::Micros;
 use axum::body::Body;
@@ -40,6 +42,7 @@ pub async fn metrics(shared: Arc<Shared>, _request: Request<Body>) -> Response<B
         requests: shared.requests.read(),
         connections: shared.seats.open(),
         connections_refused: shared.seats.refused(),
+        room: shared.lounge.figures(),
     });
     body(text.into_bytes(), "application/openmetrics-text; version=1.0.0; charset=utf-8")
 }
@@ -59,6 +62,8 @@ struct Report {
     viewer_limit: u32,
     network: Network,
     viewers: Vec<Viewer>,
+    /// In the room, with or without a picture.
+    people: usize,
 }
 
 /// The network in front of us, as far as STUN servers could tell.
@@ -116,10 +121,21 @@ struct Viewer {
     key_requests: u64,
     loss: f64,
     round_trip_ms: Option<f64>,
+    /// Who watches, and what their page measures.
+    seat: Option<SeatId>,
+    name: Option<String>,
+    role: Option<Role>,
+    kbps: f64,
+    report: Option<words::Report>,
 }
 
 impl Report {
     fn new(shared: &Shared, stream: &StreamStatus, viewers: &[ViewerStats], now: Micros) -> Report {
+        let table = shared.lounge.table(now);
+        let of = |stats: &ViewerStats| {
+            let viewer = stats.viewer.0;
+            move |row: &&ViewerRow| row.viewer == Some(viewer)
+        };
         Report {
             server: SERVER,
             uptime_s: now.since(shared.started).as_secs_f64(),
@@ -149,7 +165,8 @@ impl Report {
             },
             viewer_limit: shared.greeting.viewer_limit,
             network: Network::new(shared.door.network()),
-            viewers: viewers.iter().map(|v| Viewer::new(v, now)).collect(),
+            viewers: viewers.iter().map(|v| Viewer::new(v, table.iter().find(of(v)), now)).collect(),
+            people: table.iter().filter(|row| row.seat.is_some()).count(),
         }
     }
 }
@@ -167,7 +184,8 @@ impl Network {
 }
 
 impl Viewer {
-    fn new(stats: &ViewerStats, now: Micros) -> Viewer {
+    fn new(stats: &ViewerStats, row: Option<&ViewerRow>, now: Micros) -> Viewer {
+        let seated = row.filter(|row| row.seat.is_some());
         Viewer {
             viewer: stats.viewer.0,
             peer: stats.peer.map(|p| p.to_string()),
@@ -182,6 +200,11 @@ impl Viewer {
             key_requests: stats.key_requests,
             loss: stats.loss,
             round_trip_ms: stats.round_trip_ms,
+            seat: seated.and_then(|row| row.seat),
+            name: seated.map(|row| row.name.clone()),
+            role: seated.map(|row| row.role),
+            kbps: row.map_or(0.0, |row| row.kbps),
+            report: seated.and_then(|row| row.report),
         }
     }
 }

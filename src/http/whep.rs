@@ -4,7 +4,9 @@
 //! requests that passed the origin and password checks. ICE restart is not offered: a client posts a new offer instead.
 
 use super::call::Call;
+use super::lounge::{self, Order, Place, Visitor};
 use super::{Live, Shared, plain, retry_after, routes};
+use crate::output::ViewerId;
 use crate::signal::ice;
 use crate::signal::message::{Candidate, ErrorCode, Message};
 use crate::signal::session::{Action, Input, Session, Transport};
@@ -25,9 +27,14 @@ pub async fn post(shared: Arc<Shared>, request: Request<Body>) -> Response<Body>
     if !is_type(request.headers(), "application/sdp") {
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the offer must be application/sdp");
     }
+    let visitor = Visitor::of(&request);
     let sdp = match routes::text_body(&shared, request).await {
         Ok(sdp) => sdp,
         Err(refused) => return refused,
+    };
+    let place = match shared.lounge.join_silently(&visitor) {
+        Ok(place) => place,
+        Err(away) => return lounge::refusal(&away),
     };
     let Some((id, requests)) = shared.whep.open(shared.limits.whep_sessions) else {
         return retry_after(plain(StatusCode::SERVICE_UNAVAILABLE, "too many WHEP sessions; try again later"), 5);
@@ -35,7 +42,7 @@ pub async fn post(shared: Arc<Shared>, request: Request<Body>) -> Response<Body>
     let (first, answer) = oneshot::channel();
     let links = ice_links(&shared);
     // a task of its own: a client that hangs up in the middle must not take the session's clean-up with it
-    tokio::spawn(Resource::new(shared, id.clone(), requests).run(sdp, first));
+    tokio::spawn(Resource::new(shared, id.clone(), requests, place).run(sdp, first));
     match answer.await {
         Ok(Ok(sdp)) => created(&id, sdp, &links),
         Ok(Err(refusal)) => refusal.into_response(),
@@ -212,17 +219,18 @@ struct Resource {
     requests: Option<mpsc::Receiver<Ask>>,
     session: Session,
     call: Call,
+    place: Place,
     shared: Arc<Shared>,
     _live: Live,
 }
 
 impl Resource {
-    fn new(shared: Arc<Shared>, id: String, requests: mpsc::Receiver<Ask>) -> Resource {
+    fn new(shared: Arc<Shared>, id: String, requests: mpsc::Receiver<Ask>, place: Place) -> Resource {
         shared.requests.whep_sessions.inc();
         let session = Session::new(
             Transport::Whep,
             shared.limits.session.clone(),
-            shared.greeting.clone(),
+            shared.greeting(),
             shared.status.borrow().clone(),
             shared.clock.now(),
         );
@@ -231,6 +239,7 @@ impl Resource {
             requests: Some(requests),
             session,
             call: Call::new(shared.door.clone()),
+            place,
             _live: Live::new(&shared),
             shared,
         }
@@ -240,13 +249,19 @@ impl Resource {
         let mut stop = self.shared.stop.subscribe();
         let mut stopping = false;
         let mut first = Some(first);
-        self.step(Input::Request(vec![Message::Offer { sdp }]), &mut first);
+        self.step(Input::Request(vec![Message::Offer { sdp, restart: false }]), &mut first);
         while !self.session.is_finished() {
             let deadline = self.session.next_deadline().map(|at| at.since(self.shared.clock.now()));
             tokio::select! {
                 input = self.call.next() => {
+                    if let Input::Viewer { event, .. } = &input {
+                        self.shared.lounge.on_viewer(&self.place, event);
+                    }
                     self.step(input, &mut first);
                 }
+                Some(order) = self.place.orders.recv() => if let Order::End(reason) = order {
+                    self.step(Input::Expelled(reason), &mut first);
+                },
                 ask = next_ask(&mut self.requests) => self.on_ask(ask, &mut first),
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
@@ -283,14 +298,15 @@ impl Resource {
         let mut at = 0;
         while at < actions.len() {
             match self.call.act(actions[at].clone()) {
-                Some(Action::Send(Message::Answer { sdp, .. })) => {
+                Some(Action::Send(Message::Answer { sdp, viewer })) => {
+                    self.shared.lounge.set_viewer(&self.place, Some(ViewerId(viewer)));
                     let unheard = first.take().is_some_and(|first| first.send(Ok(sdp)).is_err());
                     if unheard {
                         // the client hung up: its viewer goes too
                         self.session.handle(now, Input::Gone, &mut actions);
                     }
                 }
-                Some(Action::Send(Message::Error { code, message, retry_after_s })) => {
+                Some(Action::Send(Message::Error { code, message, retry_after_s, .. })) => {
                     let said = Refusal { code, message, retry_after_s };
                     match first.take() {
                         Some(first) => drop(first.send(Err(said))),
@@ -298,6 +314,7 @@ impl Resource {
                     }
                 }
                 Some(Action::CloseSocket(_)) => {
+                    self.shared.lounge.leaves(&self.place);
                     self.shared.whep.remove(&self.id);
                     first.take();
                 }

@@ -1,12 +1,14 @@
-//! `/ws`: pumps JSON messages between a WebSocket and its session.
+//! `/ws`: pumps JSON messages between a WebSocket, its session and the room.
 //!
 //! Must never hold more than a bounded number of bytes for a peer that does not read. Input: frames from anybody who
 //! passed the origin and password checks.
 
 use super::call::Call;
+use super::lounge::{self, Order, Place, Visitor};
 use super::{Live, Shared, plain};
 use crate::clock;
-use crate::signal::message::{ByeReason, Status};
+use crate::output::ViewerId;
+use crate::signal::message::{ByeReason, Message, Status};
 use crate::signal::session::{Action, Input, Session, Transport};
 use crate::units::Micros;
 use axum::body::Body;
@@ -23,6 +25,7 @@ use tracing::debug;
 const HEADROOM_BYTES: usize = 4096;
 
 pub async fn upgrade(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+    let visitor = Visitor::of(&request);
     let (mut parts, _) = request.into_parts();
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade,
@@ -38,7 +41,7 @@ pub async fn upgrade(shared: Arc<Shared>, request: Request<Body>) -> Response<Bo
         .max_write_buffer_size(shared.limits.unsent_bytes)
         .max_message_size(message_bytes)
         .max_frame_size(message_bytes)
-        .on_upgrade(move |socket| Pump::new(socket, shared).run())
+        .on_upgrade(move |socket| Pump::new(socket, visitor, shared).run())
         .into_response()
 }
 
@@ -46,6 +49,9 @@ struct Pump {
     socket: WebSocket,
     session: Session,
     call: Call,
+    visitor: Visitor,
+    /// From the welcome on.
+    place: Option<Place>,
     shared: Arc<Shared>,
     _live: Live,
 }
@@ -53,22 +59,26 @@ struct Pump {
 enum Heard {
     Frame(Option<Result<Frame, axum::Error>>),
     Door(Input<'static>),
+    /// From the room, for the page.
+    Told(Utf8Bytes),
+    Order(Order),
     Status,
     Stop,
     Deadline,
 }
 
 impl Pump {
-    fn new(socket: WebSocket, shared: Arc<Shared>) -> Pump {
+    fn new(socket: WebSocket, visitor: Visitor, shared: Arc<Shared>) -> Pump {
         shared.requests.ws_sessions.inc();
         let session = Session::new(
             Transport::WebSocket,
             shared.limits.session.clone(),
-            shared.greeting.clone(),
+            shared.greeting(),
             shared.status.borrow().clone(),
             shared.clock.now(),
         );
-        Pump { socket, session, call: Call::new(shared.door.clone()), _live: Live::new(&shared), shared }
+        let call = Call::new(shared.door.clone());
+        Pump { socket, session, call, visitor, place: None, _live: Live::new(&shared), shared }
     }
 
     async fn run(mut self) {
@@ -81,22 +91,33 @@ impl Pump {
             let heard = tokio::select! {
                 frame = self.socket.recv() => Heard::Frame(frame),
                 input = self.call.next() => Heard::Door(input),
+                word = next_word(&mut self.place) => word,
                 changed = status.changed() => if changed.is_ok() { Heard::Status } else { Heard::Stop },
                 _ = stop.wait_for(|stop| *stop), if !stopping => Heard::Stop,
                 _ = until(deadline) => Heard::Deadline,
             };
             stopping |= matches!(heard, Heard::Stop);
             let now = self.shared.clock.now();
-            let mut actions = self.digest(now, heard, &mut status);
+            let mut actions = self.digest(now, heard, &mut status).await;
             self.perform(now, &mut actions).await;
             if actions.iter().any(|a| matches!(a, Action::CloseSocket(_))) {
                 break;
             }
         }
+        if let Some(place) = &self.place {
+            self.shared.lounge.socket_gone(place);
+        }
         self.drain().await;
+        let Pump { socket, call, place, shared, _live, .. } = self;
+        drop(socket);
+        if let Some(mut place) = place
+            && call.viewer().is_some()
+        {
+            lounge::keep(&shared, &mut place, call).await;
+        }
     }
 
-    fn digest(&mut self, now: Micros, heard: Heard, status: &mut watch::Receiver<Status>) -> Vec<Action> {
+    async fn digest(&mut self, now: Micros, heard: Heard, status: &mut watch::Receiver<Status>) -> Vec<Action> {
         let mut actions = Vec::new();
         let text: Utf8Bytes;
         let input = match heard {
@@ -109,9 +130,31 @@ impl Pump {
             Heard::Frame(Some(Ok(Frame::Close(_))) | None) => Input::Gone,
             Heard::Frame(Some(Err(e))) => {
                 debug!("ws: read: {e}");
-                Input::Unreadable
+                if is_broken_line(&e) { Input::Gone } else { Input::Unreadable }
             }
-            Heard::Door(input) => input,
+            Heard::Door(input) => {
+                if let (Some(place), Input::Viewer { event, .. }) = (&self.place, &input) {
+                    self.shared.lounge.on_viewer(place, event);
+                }
+                input
+            }
+            Heard::Told(text) => {
+                if self.send(Frame::Text(text)).await {
+                    return actions;
+                }
+                Input::Gone
+            }
+            Heard::Order(Order::End(reason)) => Input::Expelled(reason),
+            Heard::Order(Order::Behind) => Input::Behind,
+            Heard::Order(Order::HandOver(give)) => {
+                self.session.handle(now, Input::Replaced, &mut actions);
+                if actions.iter().any(|action| matches!(action, Action::KeepViewer(_))) {
+                    let call = std::mem::replace(&mut self.call, Call::new(self.shared.door.clone()));
+                    // nobody waits for it any more: dropping it ends the viewer
+                    drop(give.send(call));
+                }
+                return actions;
+            }
             Heard::Status => Input::Status(status.borrow_and_update().clone()),
             Heard::Stop => Input::Stop,
             Heard::Deadline => Input::Tick,
@@ -125,7 +168,12 @@ impl Pump {
         let mut broken = false;
         let mut at = 0;
         while at < actions.len() {
+            self.tell_room(&actions[at]);
             let sent = match self.call.act(actions[at].clone()) {
+                Some(Action::Join { name, resume }) => {
+                    self.join(now, name, resume, actions).await;
+                    true
+                }
                 Some(Action::Send(message)) if !broken => self.send(Frame::text(message.to_json())).await,
                 Some(Action::CloseSocket(reason)) if !broken => {
                     self.hang_up(reason).await;
@@ -138,6 +186,32 @@ impl Pump {
                 self.session.handle(now, Input::Gone, actions);
             }
             at += 1;
+        }
+    }
+
+    async fn join(&mut self, now: Micros, name: String, resume: Option<String>, actions: &mut Vec<Action>) {
+        let input = match self.shared.lounge.join(&self.visitor, name, resume).await {
+            Ok(joined) => {
+                self.place = Some(joined.place);
+                if let Some(call) = joined.call {
+                    self.call = call;
+                }
+                Input::Seated(joined.seated)
+            }
+            Err(away) => Input::TurnedAway(away),
+        };
+        self.session.handle(now, input, actions);
+    }
+
+    /// What of an action the room has to know.
+    fn tell_room(&self, action: &Action) {
+        let (Some(place), lounge) = (&self.place, &self.shared.lounge) else { return };
+        match action {
+            Action::Say(said) => lounge.said(place, said.clone()),
+            Action::Leave => lounge.leaves(place),
+            Action::CloseViewer(_) => lounge.set_viewer(place, None),
+            Action::Send(Message::Answer { viewer, .. }) => lounge.set_viewer(place, Some(ViewerId(*viewer))),
+            _ => {}
         }
     }
 
@@ -176,10 +250,33 @@ impl Pump {
             let mut actions = Vec::new();
             self.session.handle(self.shared.clock.now(), input, &mut actions);
             for action in actions {
+                self.tell_room(&action);
                 self.call.act(action);
             }
         }
     }
+}
+
+async fn next_word(place: &mut Option<Place>) -> Heard {
+    let Some(place) = place else { return std::future::pending().await };
+    tokio::select! {
+        Some(text) = place.texts.recv() => Heard::Told(text),
+        Some(order) = place.orders.recv() => Heard::Order(order),
+        // the seat is no more; the order that says why came before
+        else => std::future::pending().await,
+    }
+}
+
+/// The connection failed, as they do; anything else is a peer that does not keep to the protocol.
+fn is_broken_line(error: &axum::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() || error.to_string().ends_with("without closing handshake") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 pub async fn until(span: Option<Duration>) {
@@ -198,6 +295,10 @@ fn close_code_of(reason: ByeReason) -> u16 {
         | ByeReason::OfferTimeout
         | ByeReason::Silent
         | ByeReason::TooManyErrors
+        | ByeReason::Kicked
+        | ByeReason::Revoked
+        | ByeReason::Closed
+        | ByeReason::Behind
         | ByeReason::Version => close_code::POLICY,
     }
 }

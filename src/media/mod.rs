@@ -3,6 +3,7 @@
 pub mod frame;
 pub mod frame_sys;
 pub mod h264;
+pub mod ioctl_sys;
 pub(crate) mod mapping_sys;
 pub mod packet;
 pub mod srtp;

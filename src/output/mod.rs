@@ -34,9 +34,11 @@ pub trait ViewerDoor: Send + Sync {
     /// Ends a viewer. Unknown viewers are ignored. No event follows.
     fn close(&self, viewer: ViewerId);
 
-    /// Sends text on the viewer's "sync" channel (ordered, reliable). Left out when it is not open or backed up.
-    fn send(&self, viewer: ViewerId, text: String) {
+    /// Sends text on the viewer's "sync" channel (ordered, reliable). False: it could not be taken over. What the channel
+    /// cannot take later on is told by `ViewerEvent::Behind`.
+    fn send(&self, viewer: ViewerId, text: String) -> bool {
         let _ = (viewer, text);
+        false
     }
 
     /// What is known of the network in front of us.
@@ -50,7 +52,7 @@ pub trait ViewerDoor: Send + Sync {
 
 pub struct Offer {
     pub sdp: String,
-    /// Told of `Connected` and at last `Closed`. Bounded: the output never waits for it (a full channel loses events).
+    /// Told of `Connected`, of the "sync" channel, and at last `Closed`. Bounded: the output never waits for it (a full channel loses events).
     pub events: mpsc::Sender<ViewerEvent>,
 }
 
@@ -91,6 +93,10 @@ pub enum ViewerEvent {
     Said(String),
     /// Comes before `Closed(ConnectTimeout)`: what was tried in vain.
     Tried(Box<Tried>),
+    /// The "sync" channel opened or closed.
+    Channel(bool),
+    /// Text for the "sync" channel was given up because the page did not take it; now it takes some again.
+    Behind,
     Closed(CloseReason),
 }
 

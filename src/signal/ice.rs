@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_never_set_matters_only_for_secrets() {
         let limited = IceServerConfig { secret: Secret::new("north"), ..server(&["turn:a"]) };
-        assert!(clock_is_unset(&[limited.clone()], 86_400));
+        assert!(clock_is_unset(std::slice::from_ref(&limited), 86_400));
         assert!(!clock_is_unset(&[limited], 1_800_000_000));
         assert!(!clock_is_unset(&[server(&["stun:a"])], 0));
     }

@@ -1,9 +1,11 @@
-//! Every message on the wire, in both directions: JSON text, `{"type": "...", ...}`, one enum.
+//! The messages about the connection, in both directions: JSON text, `{"type": "...", ...}`, one enum. Those of the room
+//! are in `room/words.rs`.
 //!
 //! Owns names and shapes. Must never decide what a message does (that is `session.rs`). Input: text from a peer, at most
 //! 64 KiB, trusted in nothing. A new message is one variant here and one arm in `session.rs`.
 
 use crate::capture::FaultKind;
+use crate::signal::room::words::{SAID, Said, Seated};
 use crate::stream::status::{CameraState, StreamStatus};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -19,6 +21,12 @@ pub enum Message {
         version: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         language: Option<String>,
+        /// The name it wishes for; counts when access knows none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// From the welcome of an earlier socket: its seat again, please.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<String>,
     },
     /// The answer to hello: the version spoken from now on, who we are, how the camera is.
     Welcome {
@@ -27,10 +35,17 @@ pub enum Message {
         viewer_limit: u32,
         #[serde(flatten)]
         status: Status,
+        #[serde(flatten)]
+        seated: Box<Seated>,
+        /// RTCIceServer objects for the page's peer connections.
+        ice_servers: Vec<serde_json::Value>,
     },
     /// Page: recvonly video and, if it likes, a data channel. A second one replaces the first viewer.
     Offer {
         sdp: String,
+        /// Of the viewer that lives: find a path anew. Where that cannot be done, it is taken as a second one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        restart: bool,
     },
     /// To an offer. Complete: no candidates follow from our side.
     Answer {
@@ -56,6 +71,9 @@ pub enum Message {
         message: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_s: Option<u32>,
+        /// connect-timeout: which paths were tried (`output::Tried`), and what the operator should do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tried: Option<serde_json::Value>,
     },
     /// Either side, last.
     Bye {
@@ -64,7 +82,7 @@ pub enum Message {
     },
 }
 
-/// The value of `type` of each variant.
+/// The value of `type` of each variant; those of the room are in `room/words.rs`.
 const TYPES: [&str; 10] =
     ["hello", "welcome", "offer", "answer", "candidate", "status", "ping", "pong", "error", "bye"];
 
@@ -153,6 +171,17 @@ pub enum ErrorCode {
     ConnectTimeout,
     Lost,
     Failed,
+    /// Not with this role.
+    Refused,
+    /// The room takes no newcomers, or not this one.
+    Closed,
+    /// The state has moved on; the whole of it follows.
+    Stale,
+    UnknownSeat,
+    BadValue,
+    Muted,
+    TooLong,
+    NotAgreed,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +197,14 @@ pub enum ByeReason {
     TooManyErrors,
     TooLarge,
     Version,
+    /// By a host.
+    Kicked,
+    /// The link it came by is no longer good.
+    Revoked,
+    /// The room did not let it in.
+    Closed,
+    /// It did not take what it was sent.
+    Behind,
     /// WHEP: the viewer ended or never began, and its session with it.
     Ended,
     #[serde(other)]
@@ -181,20 +218,33 @@ pub struct Refused {
     pub message: String,
 }
 
-impl Message {
-    pub fn parse(text: &str) -> Result<Message, Refused> {
+/// What a text is: about the connection, or for the room.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    Message(Message),
+    Said(Said),
+}
+
+impl Heard {
+    pub fn parse(text: &str) -> Result<Heard, Refused> {
         #[derive(Deserialize)]
         struct Tag<'a> {
             #[serde(borrow, rename = "type")]
             kind: Cow<'a, str>,
         }
-        let tag: Tag = serde_json::from_str(text).map_err(|e| refused(ErrorCode::BadMessage, &e.to_string()))?;
-        if !TYPES.contains(&tag.kind.as_ref()) {
-            return Err(refused(ErrorCode::UnknownType, &format!("no message has the type {:?}", tag.kind)));
+        let broken = |e: serde_json::Error| refused(ErrorCode::BadMessage, &e.to_string());
+        let tag: Tag = serde_json::from_str(text).map_err(broken)?;
+        if SAID.contains(&tag.kind.as_ref()) {
+            serde_json::from_str(text).map(Heard::Said).map_err(broken)
+        } else if TYPES.contains(&tag.kind.as_ref()) {
+            serde_json::from_str(text).map(Heard::Message).map_err(broken)
+        } else {
+            Err(refused(ErrorCode::UnknownType, &format!("no message has the type {:?}", tag.kind)))
         }
-        serde_json::from_str(text).map_err(|e| refused(ErrorCode::BadMessage, &e.to_string()))
     }
+}
 
+impl Message {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings, numbers and plain enums always serialise")
     }
@@ -240,6 +290,8 @@ impl From<FaultKind> for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Role;
+    use crate::signal::room::words::{Control, Person, RoomWords, SeatId, SeatWords};
 
     fn away() -> Status {
         Status {
@@ -251,21 +303,71 @@ mod tests {
         }
     }
 
+    fn hello(version: u32) -> Message {
+        Message::Hello { version, language: None, name: None, resume: None }
+    }
+
+    fn parse(text: &str) -> Result<Message, Refused> {
+        match Heard::parse(text)? {
+            Heard::Message(message) => Ok(message),
+            Heard::Said(said) => panic!("{said:?}"),
+        }
+    }
+
+    fn seated() -> Box<Seated> {
+        Box::new(Seated {
+            seat: SeatWords { id: SeatId(7), name: "Ann".into(), role: Role::Host },
+            resume: "00ff".into(),
+            resumed: false,
+            viewer: Some(3),
+            room: RoomWords {
+                people: vec![Person {
+                    id: SeatId(7),
+                    name: "Ann".into(),
+                    role: Role::Host,
+                    watching: true,
+                    joined_s: 2,
+                }],
+                control: Control { holder: Some(SeatId(7)), asking: vec![] },
+                closed: false,
+                muted: true,
+                chat: vec![],
+            },
+        })
+    }
+
     /// One of each, with its text: the protocol as pages written by others rely on it.
     fn every_message() -> Vec<(Message, &'static str)> {
         let status = r#""camera":"away","reason":"format-changed","detail":"/dev/video0: the format changed","size":{"width":640,"height":480},"fps":29.97}"#;
+        let seat = r#","seat":{"id":7,"name":"Ann","role":"host"},"resume":"00ff","resumed":false,"viewer":3,"room":{"people":[{"id":7,"name":"Ann","role":"host","watching":true,"joined_s":2}],"holder":7,"asking":[],"closed":false,"muted":true,"chat":[]},"ice_servers":[]}"#;
         let leak = |start: &str| -> &'static str { Box::leak(format!("{start}{status}").into_boxed_str()) };
+        let with_seat = |start: &str| -> &'static str {
+            Box::leak(format!("{start}{}{seat}", &status[..status.len() - 1]).into_boxed_str())
+        };
         vec![
             (
-                Message::Hello { version: 1, language: Some("zh-CN".into()) },
-                r#"{"type":"hello","version":1,"language":"zh-CN"}"#,
+                Message::Hello {
+                    version: 1,
+                    language: Some("zh-CN".into()),
+                    name: Some("Ann".into()),
+                    resume: Some("00ff".into()),
+                },
+                r#"{"type":"hello","version":1,"language":"zh-CN","name":"Ann","resume":"00ff"}"#,
             ),
-            (Message::Hello { version: 1, language: None }, r#"{"type":"hello","version":1}"#),
+            (hello(1), r#"{"type":"hello","version":1}"#),
             (
-                Message::Welcome { version: 1, server: "rtcam 0.1.0".into(), viewer_limit: 32, status: away() },
-                leak(r#"{"type":"welcome","version":1,"server":"rtcam 0.1.0","viewer_limit":32,"#),
+                Message::Welcome {
+                    version: 1,
+                    server: "rtcam 0.1.0".into(),
+                    viewer_limit: 32,
+                    status: away(),
+                    seated: seated(),
+                    ice_servers: vec![],
+                },
+                with_seat(r#"{"type":"welcome","version":1,"server":"rtcam 0.1.0","viewer_limit":32,"#),
             ),
-            (Message::Offer { sdp: "v=0\r\n".into() }, r#"{"type":"offer","sdp":"v=0\r\n"}"#),
+            (Message::Offer { sdp: "v=0\r\n".into(), restart: false }, r#"{"type":"offer","sdp":"v=0\r\n"}"#),
+            (Message::Offer { sdp: "v=0".into(), restart: true }, r#"{"type":"offer","sdp":"v=0","restart":true}"#),
             (Message::Answer { sdp: "v=0".into(), viewer: 7 }, r#"{"type":"answer","sdp":"v=0","viewer":7}"#),
             (
                 Message::Candidate { candidate: Candidate::Line("candidate:1".into()) },
@@ -276,7 +378,7 @@ mod tests {
             (Message::Ping { t: 12.5 }, r#"{"type":"ping","t":12.5}"#),
             (Message::Pong { t: 12.5 }, r#"{"type":"pong","t":12.5}"#),
             (
-                Message::Error { code: ErrorCode::NoH264, message: "no".into(), retry_after_s: Some(5) },
+                Message::Error { code: ErrorCode::NoH264, message: "no".into(), retry_after_s: Some(5), tried: None },
                 r#"{"type":"error","code":"no-h264","message":"no","retry_after_s":5}"#,
             ),
             (Message::Bye { reason: ByeReason::Shutdown }, r#"{"type":"bye","reason":"shutdown"}"#),
@@ -288,7 +390,7 @@ mod tests {
         let mut seen = Vec::new();
         for (message, text) in every_message() {
             assert_eq!(message.to_json(), text);
-            assert_eq!(Message::parse(text).unwrap(), message);
+            assert_eq!(parse(text).unwrap(), message);
             let value: serde_json::Value = serde_json::from_str(text).unwrap();
             seen.push(value["type"].as_str().unwrap().to_string());
         }
@@ -300,32 +402,32 @@ mod tests {
     #[test]
     fn unknown_fields_are_tolerated() {
         let text = r#"{"future":[1,{"a":2}],"type":"hello","version":3,"language":null}"#;
-        assert_eq!(Message::parse(text).unwrap(), Message::Hello { version: 3, language: None });
+        assert_eq!(parse(text).unwrap(), hello(3));
     }
 
     #[test]
     fn an_unknown_type_is_told_apart_from_a_broken_message() {
-        assert_eq!(Message::parse(r#"{"type":"dance"}"#).unwrap_err().code, ErrorCode::UnknownType);
+        assert_eq!(parse(r#"{"type":"dance"}"#).unwrap_err().code, ErrorCode::UnknownType);
         for text in ["", "null", "[]", "{}", r#"{"type":1}"#, r#"{"type":"offer"}"#, r#"{"type":"candidate"}"#, "{"] {
-            assert_eq!(Message::parse(text).unwrap_err().code, ErrorCode::BadMessage, "{text}");
+            assert_eq!(parse(text).unwrap_err().code, ErrorCode::BadMessage, "{text}");
         }
     }
 
     #[test]
     fn the_words_about_a_bad_message_are_short_however_long_it_was() {
         let text = format!(r#"{{"type":"{}"}}"#, "x".repeat(60_000));
-        assert!(Message::parse(&text).unwrap_err().message.len() <= 160);
+        assert!(parse(&text).unwrap_err().message.len() <= 160);
     }
 
     #[test]
     fn deep_nesting_is_refused_instead_of_overflowing_the_stack() {
         let text = format!(r#"{{"type":"ping","t":{}"#, "[".repeat(30_000));
-        assert_eq!(Message::parse(&text).unwrap_err().code, ErrorCode::BadMessage);
+        assert_eq!(parse(&text).unwrap_err().code, ErrorCode::BadMessage);
     }
 
     #[test]
     fn a_candidate_comes_as_a_line_an_object_or_null() {
-        let line = |text: &str| match Message::parse(text).unwrap() {
+        let line = |text: &str| match parse(text).unwrap() {
             Message::Candidate { candidate } => candidate.line().to_string(),
             other => panic!("{other:?}"),
         };
@@ -342,10 +444,7 @@ mod tests {
 
     #[test]
     fn a_bye_needs_no_reason_and_takes_any() {
-        assert_eq!(Message::parse(r#"{"type":"bye"}"#).unwrap(), Message::Bye { reason: ByeReason::Left });
-        assert_eq!(
-            Message::parse(r#"{"type":"bye","reason":"tea"}"#).unwrap(),
-            Message::Bye { reason: ByeReason::Other }
-        );
+        assert_eq!(parse(r#"{"type":"bye"}"#).unwrap(), Message::Bye { reason: ByeReason::Left });
+        assert_eq!(parse(r#"{"type":"bye","reason":"tea"}"#).unwrap(), Message::Bye { reason: ByeReason::Other });
     }
 }

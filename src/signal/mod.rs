@@ -6,4 +6,5 @@ pub mod bucket;
 pub mod ice;
 pub mod identity;
 pub mod message;
+pub mod room;
 pub mod session;

@@ -1,11 +1,14 @@
 //! One signalling session, sans-IO: a WebSocket page or a WHEP client from first word to last.
 //!
 //! Owns the order of things (hello, welcome, offer, answer), the quotas and the deadlines, and the one viewer of the
-//! session. Must never open a socket, wait or read a clock. Input: what the pump saw and `now`; output: actions, in order.
+//! session. What is for the room passes through unread. Must never open a socket, wait or read a clock. Input: what the
+//! pump saw and `now`; output: actions, in order.
 
 use super::bucket::Bucket;
-use super::message::{ByeReason, ErrorCode, Message, Refused, Status, VERSION};
-use crate::output::{Answer, CloseReason, OfferError, ViewerEvent, ViewerId};
+use super::message::{ByeReason, ErrorCode, Heard, Message, Refused, Status, VERSION};
+use super::room::TurnedAway;
+use super::room::words::{Said, Seated};
+use crate::output::{Answer, CloseReason, OfferError, Tried, ViewerEvent, ViewerId};
 use crate::units::Micros;
 use std::time::Duration;
 
@@ -22,7 +25,7 @@ pub struct Limits {
     /// Bad messages at once before the session ends; one is forgiven every 5 s.
     pub mistakes: u32,
     pub hello_within: Duration,
-    /// From welcome, or from the end of the last viewer.
+    /// From welcome to the first offer; from then on somebody may be there without a picture.
     pub offer_within: Duration,
     /// The stream's reply to an offer.
     pub answer_within: Duration,
@@ -81,10 +84,20 @@ pub enum Input<'a> {
         event: ViewerEvent,
     },
     Status(Status),
+    /// The reply to `Join`.
+    Seated(Box<Seated>),
+    /// The reply to `Join`.
+    TurnedAway(TurnedAway),
     /// rtcam is stopping.
     Stop,
-    /// The peer is gone: closed, broken, or said it leaves.
+    /// The socket is gone, without a word. Its viewer may live on.
     Gone,
+    /// Another socket has taken the seat over, and the viewer with it.
+    Replaced,
+    /// The peer does not take what it is sent.
+    Behind,
+    /// The room has ended the seat.
+    Expelled(ByeReason),
     /// `next_deadline` has come.
     Tick,
 }
@@ -92,8 +105,22 @@ pub enum Input<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     Send(Message),
+    /// Ask the room for a seat; one `Seated` or `TurnedAway` comes back, before anything else.
+    Join {
+        name: String,
+        resume: Option<String>,
+    },
+    /// For the room.
+    Say(Said),
+    /// The seat is given up.
+    Leave,
     /// Ask the stream; one `Answer` or `NoAnswer` comes back. Never two at a time.
     CreateAnswer {
+        sdp: String,
+    },
+    /// Ask the stream to find the viewer's path anew; one `Answer` or `NoAnswer` comes back.
+    RestartIce {
+        viewer: ViewerId,
         sdp: String,
     },
     AddCandidate {
@@ -101,7 +128,9 @@ pub enum Action {
         candidate: String,
     },
     CloseViewer(ViewerId),
-    /// The last word to the peer; only `CloseViewer` may follow.
+    /// The session is over, its viewer is not.
+    KeepViewer(ViewerId),
+    /// The last word to the peer; only `CloseViewer` or `KeepViewer` may follow.
     CloseSocket(ByeReason),
 }
 
@@ -110,6 +139,8 @@ pub enum Action {
 pub struct Greeting {
     pub server: String,
     pub viewer_limit: u32,
+    /// RTCIceServer objects for the page.
+    pub ice_servers: Vec<serde_json::Value>,
 }
 
 pub struct Session {
@@ -127,10 +158,14 @@ pub struct Session {
     ping_at: Micros,
     /// An offer has to come by then.
     offer_by: Option<Micros>,
+    /// Version spoken, while the room is asked for a seat.
+    joining: Option<u32>,
     asked: Option<Asked>,
     /// An offer that came while another was with the stream.
     waiting: Option<String>,
     viewer: Option<ViewerId>,
+    /// Why that viewer finds no path; its end follows.
+    tried: Option<Box<Tried>>,
     candidates_left: u32,
     /// Candidates that came before the answer.
     early: Vec<String>,
@@ -144,11 +179,13 @@ enum Phase {
 }
 
 /// An offer the stream is working on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     by: Micros,
     /// Somebody still waits for it. An answer nobody wants is closed when it comes.
     wanted: bool,
+    /// An ICE restart: the offer, for the case that it cannot be done.
+    restart: Option<String>,
 }
 
 impl Session {
@@ -164,9 +201,11 @@ impl Session {
             heard_at: now,
             ping_at: now + limits.ping_every,
             offer_by: None,
+            joining: None,
             asked: None,
             waiting: None,
             viewer: None,
+            tried: None,
             candidates_left: limits.candidates,
             early: Vec::new(),
             transport,
@@ -193,17 +232,22 @@ impl Session {
                 self.admit(now, out);
             }
             Input::Unreadable => self.on_unreadable(out),
-            Input::Viewer { viewer, event } => self.on_viewer(now, viewer, event, out),
+            Input::Viewer { viewer, event } => self.on_viewer(viewer, event, out),
             Input::Status(status) => self.on_status(status, out),
+            Input::Seated(seated) => self.on_seated(now, seated, out),
+            Input::TurnedAway(away) => self.on_turned_away(away, out),
             Input::Stop => self.close(ByeReason::Shutdown, out),
-            Input::Gone => self.leave(out),
+            Input::Gone => self.end(ByeReason::Left, self.keeps(), out),
+            Input::Replaced => self.close_and_keep(ByeReason::Left, out),
+            Input::Behind => self.close_and_keep(ByeReason::Behind, out),
+            Input::Expelled(reason) => self.close(reason, out),
             Input::Tick => self.on_tick(now, out),
         }
     }
 
     /// When `Tick` is due; None: never (a WHEP session with a viewer lives as long as that).
     pub fn next_deadline(&self) -> Option<Micros> {
-        let answer_by = self.asked.filter(|a| a.wanted).map(|a| a.by);
+        let answer_by = self.asked.as_ref().filter(|a| a.wanted).map(|a| a.by);
         let phase_by = match self.phase {
             Phase::Closed => return None,
             Phase::Hello { by } => Some(by),
@@ -227,8 +271,10 @@ impl Session {
         if text.len() > self.limits.message_bytes {
             return self.on_unreadable(out);
         }
-        match Message::parse(text) {
-            Ok(message) => self.dispatch(now, message, out),
+        match Heard::parse(text) {
+            Ok(Heard::Message(message)) => self.dispatch(now, message, out),
+            Ok(Heard::Said(said)) if self.phase == Phase::Open => out.push(Action::Say(said)),
+            Ok(Heard::Said(_)) => self.hello_first(now, out),
             Err(Refused { code, message }) => self.mistake(now, code, &message, out),
         }
     }
@@ -262,12 +308,12 @@ impl Session {
     fn dispatch(&mut self, now: Micros, message: Message, out: &mut Vec<Action>) {
         let greeted = self.phase == Phase::Open;
         match message {
-            Message::Hello { version, .. } if !greeted => self.on_hello(now, version, out),
+            Message::Hello { version, name, resume, .. } if !greeted => self.on_hello(now, version, name, resume, out),
             Message::Bye { .. } => self.leave(out),
             Message::Ping { t } => out.push(Action::Send(Message::Pong { t })),
             Message::Pong { .. } => {}
-            _ if !greeted => self.mistake(now, ErrorCode::HelloFirst, "the first message must be hello", out),
-            Message::Offer { sdp } => self.on_offer(now, sdp, out),
+            _ if !greeted => self.hello_first(now, out),
+            Message::Offer { sdp, restart } => self.on_offer(now, sdp, restart, out),
             Message::Candidate { candidate } => self.on_candidate(now, candidate.line(), out),
             // a page's own complaint: it has told its user, nothing is left for us to do
             Message::Error { .. } => {}
@@ -278,29 +324,57 @@ impl Session {
         }
     }
 
-    fn on_hello(&mut self, now: Micros, version: u32, out: &mut Vec<Action>) {
+    fn hello_first(&mut self, now: Micros, out: &mut Vec<Action>) {
+        self.mistake(now, ErrorCode::HelloFirst, "the first message must be hello", out);
+    }
+
+    fn on_hello(
+        &mut self,
+        now: Micros,
+        version: u32,
+        name: Option<String>,
+        resume: Option<String>,
+        out: &mut Vec<Action>,
+    ) {
         if version == 0 {
             out.push(error(ErrorCode::Version, &format!("this server speaks versions 1 to {VERSION}"), None));
             return self.close(ByeReason::Version, out);
         }
         self.phase = Phase::Open;
         self.ping_at = now + self.limits.ping_every;
-        self.offer_by = Some(now + self.limits.offer_within);
+        self.joining = Some(version.min(VERSION));
+        out.push(Action::Join { name: name.unwrap_or_default(), resume });
+    }
+
+    fn on_seated(&mut self, now: Micros, seated: Box<Seated>, out: &mut Vec<Action>) {
+        let Some(version) = self.joining.take() else { return };
+        self.viewer = seated.viewer.map(ViewerId);
+        self.offer_by = self.viewer.is_none().then_some(now + self.limits.offer_within);
         out.push(Action::Send(Message::Welcome {
-            version: version.min(VERSION),
+            version,
             server: self.greeting.server.clone(),
             viewer_limit: self.greeting.viewer_limit,
             status: self.status.clone(),
+            seated,
+            ice_servers: self.greeting.ice_servers.clone(),
         }));
     }
 
-    fn on_offer(&mut self, now: Micros, sdp: String, out: &mut Vec<Action>) {
+    fn on_turned_away(&mut self, away: TurnedAway, out: &mut Vec<Action>) {
+        out.push(error(away.code, &away.words, Some(away.retry_after_s)));
+        self.close(ByeReason::Closed, out);
+    }
+
+    fn on_offer(&mut self, now: Micros, sdp: String, restart: bool, out: &mut Vec<Action>) {
         self.offer_by = None;
         self.candidates_left = self.limits.candidates;
         self.early.clear();
-        if let Some(viewer) = self.viewer.take() {
-            out.push(Action::CloseViewer(viewer));
+        if let Some(viewer) = self.viewer.filter(|_| restart && self.asked.is_none()) {
+            let by = now + self.limits.answer_within;
+            self.asked = Some(Asked { by, wanted: true, restart: Some(sdp.clone()) });
+            return out.push(Action::RestartIce { viewer, sdp });
         }
+        self.close_viewer(out);
         match &mut self.asked {
             Some(asked) => {
                 asked.wanted = false;
@@ -310,18 +384,39 @@ impl Session {
         }
     }
 
+    fn close_viewer(&mut self, out: &mut Vec<Action>) {
+        out.extend(self.viewer.take().map(Action::CloseViewer));
+    }
+
     fn ask(&mut self, now: Micros, sdp: String, out: &mut Vec<Action>) {
-        self.asked = Some(Asked { by: now + self.limits.answer_within, wanted: true });
+        self.asked = Some(Asked { by: now + self.limits.answer_within, wanted: true, restart: None });
         out.push(Action::CreateAnswer { sdp });
+    }
+
+    /// `sdp`: the offer.
+    fn on_restarted(&mut self, now: Micros, sdp: String, reply: Option<Answer>, out: &mut Vec<Action>) {
+        match reply.filter(|answer| Some(answer.viewer) == self.viewer) {
+            Some(answer) => out.push(Action::Send(Message::Answer { sdp: answer.sdp, viewer: answer.viewer.0 })),
+            None => {
+                self.close_viewer(out);
+                self.ask(now, sdp, out);
+            }
+        }
     }
 
     fn on_answer(&mut self, now: Micros, reply: Option<Result<Answer, OfferError>>, out: &mut Vec<Action>) {
         let Some(asked) = self.asked.take() else { return };
         match reply {
+            reply if asked.restart.is_some() => {
+                // unwanted: the offer after it has closed the viewer
+                if let Some(sdp) = asked.restart.filter(|_| asked.wanted) {
+                    self.on_restarted(now, sdp, reply.and_then(Result::ok), out);
+                }
+            }
             Some(Ok(answer)) if asked.wanted => self.seat(answer, out),
             Some(Ok(answer)) => out.push(Action::CloseViewer(answer.viewer)),
-            Some(Err(refusal)) if asked.wanted => self.refuse(now, &refusal, out),
-            None if asked.wanted => self.refuse(now, &no_reply(), out),
+            Some(Err(refusal)) if asked.wanted => self.refuse(&refusal, out),
+            None if asked.wanted => self.refuse(&no_reply(), out),
             Some(Err(_)) | None => {}
         }
         if let Some(sdp) = self.waiting.take() {
@@ -336,7 +431,7 @@ impl Session {
         out.extend(self.early.drain(..).map(|candidate| Action::AddCandidate { viewer, candidate }));
     }
 
-    fn refuse(&mut self, now: Micros, refusal: &OfferError, out: &mut Vec<Action>) {
+    fn refuse(&mut self, refusal: &OfferError, out: &mut Vec<Action>) {
         let (code, retry_after_s) = match refusal {
             OfferError::Full { .. } => (ErrorCode::Full, Some(RETRY_FULL_S)),
             OfferError::NoH264 => (ErrorCode::NoH264, None),
@@ -344,7 +439,7 @@ impl Session {
             OfferError::NotReady(_) => (ErrorCode::NotReady, Some(RETRY_NOT_READY_S)),
         };
         out.push(error(code, &refusal.to_string(), retry_after_s));
-        self.viewer_is_over(now, Duration::from_secs(u64::from(retry_after_s.unwrap_or(0))), out);
+        self.viewer_is_over(out);
     }
 
     fn on_candidate(&mut self, now: Micros, line: &str, out: &mut Vec<Action>) {
@@ -364,30 +459,39 @@ impl Session {
         }
     }
 
-    fn on_viewer(&mut self, now: Micros, viewer: ViewerId, event: ViewerEvent, out: &mut Vec<Action>) {
+    fn on_viewer(&mut self, viewer: ViewerId, event: ViewerEvent, out: &mut Vec<Action>) {
         if self.viewer != Some(viewer) {
             return;
         }
-        let ViewerEvent::Closed(reason) = event else { return };
+        let reason = match event {
+            ViewerEvent::Closed(reason) => reason,
+            ViewerEvent::Tried(tried) => {
+                self.tried = Some(tried);
+                return;
+            }
+            _ => return,
+        };
         self.viewer = None;
+        let tried = self.tried.take();
         let (code, words) = match reason {
             CloseReason::Shutdown => return self.close(ByeReason::Shutdown, out),
-            CloseReason::Left => return self.viewer_is_over(now, Duration::ZERO, out),
+            CloseReason::Left => return self.viewer_is_over(out),
             CloseReason::ConnectTimeout => {
-                (ErrorCode::ConnectTimeout, "no WebRTC connection within 10 s; is UDP blocked on the way?")
+                out.push(no_connection(tried));
+                return self.viewer_is_over(out);
             }
             CloseReason::Lost => (ErrorCode::Lost, "the WebRTC connection was lost"),
             CloseReason::Failed => (ErrorCode::Failed, "the WebRTC connection failed"),
         };
         out.push(error(code, words, Some(1)));
-        self.viewer_is_over(now, Duration::from_secs(1), out);
+        self.viewer_is_over(out);
     }
 
     /// No viewer any more: a page may offer again, a WHEP session ends.
-    fn viewer_is_over(&mut self, now: Micros, pause: Duration, out: &mut Vec<Action>) {
+    fn viewer_is_over(&mut self, out: &mut Vec<Action>) {
         self.early.clear();
         match self.transport {
-            Transport::WebSocket => self.offer_by = Some(now + pause + self.limits.offer_within),
+            Transport::WebSocket => {}
             Transport::Whep => self.close(ByeReason::Ended, out),
         }
     }
@@ -415,7 +519,10 @@ impl Session {
         }
         if let Some(asked) = self.asked.as_mut().filter(|a| a.wanted && now >= a.by) {
             asked.wanted = false;
-            self.refuse(now, &no_reply(), out);
+            if asked.restart.is_some() {
+                self.close_viewer(out);
+            }
+            self.refuse(&no_reply(), out);
         }
         if self.transport == Transport::WebSocket && self.phase == Phase::Open {
             self.check_life(now, out);
@@ -424,7 +531,7 @@ impl Session {
 
     fn check_life(&mut self, now: Micros, out: &mut Vec<Action>) {
         if now >= self.heard_at + self.limits.dead_after {
-            self.close(ByeReason::Silent, out);
+            self.close_and_keep(ByeReason::Silent, out);
         } else if now >= self.ping_at {
             self.ping_at = now + self.limits.ping_every;
             out.push(Action::Send(Message::Ping { t: (now.0 / 1000) as f64 }));
@@ -449,15 +556,27 @@ impl Session {
     /// We end it: say why.
     fn close(&mut self, reason: ByeReason, out: &mut Vec<Action>) {
         out.push(Action::Send(Message::Bye { reason }));
-        self.end(reason, out);
+        self.end(reason, false, out);
     }
 
-    /// The peer ended it: nobody listens any more.
+    /// Only the socket is of no use any more.
+    fn close_and_keep(&mut self, reason: ByeReason, out: &mut Vec<Action>) {
+        out.push(Action::Send(Message::Bye { reason }));
+        self.end(reason, self.keeps(), out);
+    }
+
+    /// The peer ended it for good: nobody listens any more.
     fn leave(&mut self, out: &mut Vec<Action>) {
-        self.end(ByeReason::Left, out);
+        out.push(Action::Leave);
+        self.end(ByeReason::Left, false, out);
     }
 
-    fn end(&mut self, reason: ByeReason, out: &mut Vec<Action>) {
+    /// A page's viewer belongs to its seat, and lives on without the socket.
+    fn keeps(&self) -> bool {
+        self.transport == Transport::WebSocket && self.asked.is_none()
+    }
+
+    fn end(&mut self, reason: ByeReason, keep: bool, out: &mut Vec<Action>) {
         self.phase = Phase::Closed;
         self.offer_by = None;
         self.waiting = None;
@@ -466,14 +585,22 @@ impl Session {
             asked.wanted = false;
         }
         out.push(Action::CloseSocket(reason));
-        if let Some(viewer) = self.viewer.take() {
-            out.push(Action::CloseViewer(viewer));
-        }
+        let fate = if keep { Action::KeepViewer } else { Action::CloseViewer };
+        out.extend(self.viewer.take().map(fate));
     }
 }
 
 fn error(code: ErrorCode, message: &str, retry_after_s: Option<u32>) -> Action {
-    Action::Send(Message::Error { code, message: message.to_string(), retry_after_s })
+    Action::Send(Message::Error { code, message: message.to_string(), retry_after_s, tried: None })
+}
+
+fn no_connection(tried: Option<Box<Tried>>) -> Action {
+    let message = match &tried {
+        Some(tried) => format!("no WebRTC connection within 10 s: {tried}"),
+        None => "no WebRTC connection within 10 s; is UDP blocked on the way?".into(),
+    };
+    let tried = tried.and_then(|tried| serde_json::to_value(tried).ok());
+    Action::Send(Message::Error { code: ErrorCode::ConnectTimeout, message, retry_after_s: Some(1), tried })
 }
 
 fn no_reply() -> OfferError {

@@ -1,13 +1,20 @@
 //! What a session promises, in microseconds of a clock that only the test moves.
 
 use super::*;
+use crate::config::Role;
 use crate::signal::message::{Camera, Candidate};
+use crate::signal::room::words::{RoomWords, SeatId, SeatWords};
 
 const START: Micros = Micros(60_000_000);
 const HOST: &str = "candidate:1 1 udp 2122260223 192.168.1.5 50000 typ host";
 
 fn status(camera: Camera) -> Status {
     Status { camera, reason: None, detail: None, size: None, fps: None }
+}
+
+fn seated(viewer: Option<u64>) -> Box<Seated> {
+    let seat = SeatWords { id: SeatId(1), name: "Ann".into(), role: Role::Viewer };
+    Box::new(Seated { seat, resume: "secret".into(), resumed: false, viewer, room: RoomWords::default() })
 }
 
 struct Bench {
@@ -17,7 +24,7 @@ struct Bench {
 
 impl Bench {
     fn new(transport: Transport) -> Bench {
-        let greeting = Greeting { server: "rtcam test".into(), viewer_limit: 32 };
+        let greeting = Greeting { server: "rtcam test".into(), viewer_limit: 32, ice_servers: vec![] };
         let session = Session::new(transport, Limits::default(), greeting, status(Camera::Live), START);
         Bench { session, now: START }
     }
@@ -36,9 +43,14 @@ impl Bench {
         bench
     }
 
+    /// The room lets everybody in at once.
     fn input(&mut self, input: Input) -> Vec<Action> {
         let mut out = Vec::new();
         self.session.handle(self.now, input, &mut out);
+        if let Some(Action::Join { .. }) = out.last() {
+            out.pop();
+            self.session.handle(self.now, Input::Seated(seated(None)), &mut out);
+        }
         out
     }
 
@@ -136,7 +148,72 @@ fn the_server_pings_every_fifteen_seconds_and_hangs_up_after_thirty_of_silence()
     let out = bench.tick();
     assert_eq!(bench.now, START + Duration::from_secs(45));
     assert_eq!(closed(&out), Some(ByeReason::Silent));
-    assert!(out.contains(&Action::CloseViewer(ViewerId(1))));
+    assert!(out.contains(&Action::KeepViewer(ViewerId(1))), "its picture may well go on");
+}
+
+#[test]
+fn the_room_decides_who_gets_in_and_what_the_welcome_says_of_it() {
+    let mut session = Bench::new(Transport::WebSocket).session;
+    let mut out = Vec::new();
+    let hello = r#"{"type":"hello","version":1,"name":"Ann","resume":"secret"}"#;
+    session.handle(START, Input::Text(hello), &mut out);
+    assert_eq!(out, [Action::Join { name: "Ann".into(), resume: Some("secret".into()) }]);
+    let away = TurnedAway { code: ErrorCode::Closed, words: "closed".into(), retry_after_s: 10 };
+    out.clear();
+    session.handle(START, Input::TurnedAway(away), &mut out);
+    assert_eq!((codes(&out), closed(&out)), (vec![ErrorCode::Closed], Some(ByeReason::Closed)));
+}
+
+#[test]
+fn a_viewer_that_comes_with_the_seat_needs_no_offer() {
+    let mut bench = Bench::new(Transport::WebSocket);
+    let mut out = Vec::new();
+    bench.session.handle(START, Input::Text(r#"{"type":"hello","version":1,"resume":"secret"}"#), &mut out);
+    assert!(matches!(bench.input(Input::Seated(seated(Some(7))))[..], [Action::Send(Message::Welcome { .. })]));
+    assert!(matches!(bench.tick()[..], [Action::Send(Message::Ping { .. })]), "no deadline for an offer");
+    let out = bench.say(r#"{"type":"offer","sdp":"v=0"}"#);
+    assert_eq!(out[0], Action::CloseViewer(ViewerId(7)), "but it may replace it");
+}
+
+#[test]
+fn words_for_the_room_pass_through_after_the_welcome_only() {
+    let mut bench = Bench::new(Transport::WebSocket);
+    let chat = r#"{"type":"chat","text":"hello"}"#;
+    assert_eq!(codes(&bench.say(chat)), [ErrorCode::HelloFirst]);
+    bench.say(r#"{"type":"hello","version":1}"#);
+    assert_eq!(bench.say(chat), [Action::Say(Said::Chat { text: "hello".into() })]);
+    assert_eq!(codes(&bench.say(r#"{"type":"chat"}"#)), [ErrorCode::BadMessage]);
+}
+
+#[test]
+fn a_socket_that_breaks_leaves_its_viewer_and_one_that_says_goodbye_takes_it_along() {
+    let keep = Action::KeepViewer(ViewerId(1));
+    for (input, reason) in
+        [(Input::Gone, ByeReason::Left), (Input::Replaced, ByeReason::Left), (Input::Behind, ByeReason::Behind)]
+    {
+        let out = Bench::watching().input(input);
+        assert_eq!((closed(&out), out.last()), (Some(reason), Some(&keep)));
+    }
+    let out = Bench::watching().say(r#"{"type":"bye"}"#);
+    assert_eq!(out, [Action::Leave, Action::CloseSocket(ByeReason::Left), Action::CloseViewer(ViewerId(1))]);
+    let out = Bench::watching().input(Input::Expelled(ByeReason::Kicked));
+    assert_eq!((closed(&out), out.last()), (Some(ByeReason::Kicked), Some(&Action::CloseViewer(ViewerId(1)))));
+}
+
+#[test]
+fn an_ice_restart_keeps_the_viewer_and_falls_back_to_a_new_one() {
+    let offer = r#"{"type":"offer","sdp":"v=2","restart":true}"#;
+    let mut bench = Bench::watching();
+    assert_eq!(bench.say(offer), [Action::RestartIce { viewer: ViewerId(1), sdp: "v=2".into() }]);
+    assert_eq!(bench.answer(1), [Action::Send(Message::Answer { sdp: "v=1".into(), viewer: 1 })]);
+    bench.say(offer);
+    let out = bench.input(Input::Answer(Err(OfferError::BadOffer("no".into()))));
+    assert_eq!(out, [Action::CloseViewer(ViewerId(1)), Action::CreateAnswer { sdp: "v=2".into() }]);
+    assert!(matches!(bench.answer(2)[..], [Action::Send(Message::Answer { viewer: 2, .. })]));
+    bench.say(offer);
+    let newer = r#"{"type":"offer","sdp":"v=3"}"#;
+    assert_eq!(bench.say(newer), [Action::CloseViewer(ViewerId(2))]);
+    assert_eq!(bench.answer(2), [Action::CreateAnswer { sdp: "v=3".into() }], "the answer nobody wants any more");
 }
 
 #[test]
@@ -260,7 +337,7 @@ fn a_full_house_says_so_at_once_and_when_to_come_again() {
     let mut bench = Bench::welcomed();
     bench.say(r#"{"type":"offer","sdp":"v=0"}"#);
     let out = bench.input(Input::Answer(Err(OfferError::Full { max_viewers: 32 })));
-    let [Action::Send(Message::Error { code, message, retry_after_s })] = &out[..] else { panic!("{out:?}") };
+    let [Action::Send(Message::Error { code, message, retry_after_s, .. })] = &out[..] else { panic!("{out:?}") };
     assert_eq!((*code, *retry_after_s), (ErrorCode::Full, Some(RETRY_FULL_S)));
     assert!(message.contains("32"), "{message}");
     bench.wait(Duration::from_secs(14));
@@ -321,7 +398,7 @@ fn a_peer_that_goes_while_its_offer_is_with_the_stream_leaves_no_viewer_behind()
 #[test]
 fn a_whep_session_needs_no_hello_and_ends_with_its_viewer() {
     let mut bench = Bench::new(Transport::Whep);
-    let offer = Message::Offer { sdp: "v=0".into() };
+    let offer = Message::Offer { sdp: "v=0".into(), restart: false };
     assert_eq!(bench.input(Input::Request(vec![offer])), [Action::CreateAnswer { sdp: "v=0".into() }]);
     assert!(matches!(bench.answer(1)[..], [Action::Send(Message::Answer { .. })]));
     assert_eq!(bench.session.next_deadline(), None);
@@ -332,7 +409,7 @@ fn a_whep_session_needs_no_hello_and_ends_with_its_viewer() {
 #[test]
 fn a_refused_whep_offer_ends_the_session() {
     let mut bench = Bench::new(Transport::Whep);
-    bench.input(Input::Request(vec![Message::Offer { sdp: "v=0".into() }]));
+    bench.input(Input::Request(vec![Message::Offer { sdp: "v=0".into(), restart: false }]));
     let out = bench.input(Input::Answer(Err(OfferError::NoH264)));
     assert_eq!((codes(&out), closed(&out)), (vec![ErrorCode::NoH264], Some(ByeReason::Ended)));
 }
@@ -354,6 +431,8 @@ impl Dice {
 struct World {
     next_viewer: u64,
     asked: bool,
+    /// What is asked is an ICE restart.
+    restarting: bool,
     alive: Vec<ViewerId>,
     candidates: u32,
     socket_closed: bool,
@@ -372,6 +451,7 @@ impl World {
                 Action::CreateAnswer { .. } => {
                     assert!(!self.asked && !self.socket_closed, "two questions at a time");
                     self.asked = true;
+                    self.restarting = false;
                     self.candidates = 0;
                 }
                 Action::AddCandidate { viewer, .. } => {
@@ -379,7 +459,14 @@ impl World {
                     self.candidates += 1;
                     assert!(self.candidates <= 64);
                 }
-                Action::CloseViewer(viewer) => {
+                Action::RestartIce { viewer, .. } => {
+                    assert!(self.alive.contains(viewer) && !self.asked, "a restart of a stranger");
+                    self.asked = true;
+                    self.restarting = true;
+                    self.candidates = 0;
+                }
+                Action::Join { .. } | Action::Say(_) | Action::Leave => {}
+                Action::CloseViewer(viewer) | Action::KeepViewer(viewer) => {
                     let at = self.alive.iter().position(|v| v == viewer).expect("closed a stranger");
                     self.alive.remove(at);
                 }
@@ -403,6 +490,8 @@ fn random_sequences_never_panic_never_break_a_quota_and_leave_no_viewer() {
         r#"{"type":"pong","t":-1}"#,
         r#"{"type":"answer","sdp":"","viewer":1}"#,
         r#"{"type":"dance"}"#,
+        r#"{"type":"offer","sdp":"v=0","restart":true}"#,
+        r#"{"type":"chat","text":"hello"}"#,
         r#"{"type":"bye"}"#,
         "\u{0}",
         &long,
@@ -419,6 +508,11 @@ fn random_sequences_never_panic_never_break_a_quota_and_leave_no_viewer() {
         }
         let out = bench.input(Input::Gone);
         world.check(&out);
+        if world.asked && world.restarting {
+            world.asked = false;
+            let out = bench.answer(0);
+            world.check(&out);
+        }
         if world.asked {
             world.next_viewer += 1;
             world.alive.push(ViewerId(world.next_viewer));
@@ -441,6 +535,9 @@ fn step(bench: &mut Bench, world: &mut World, dice: &mut Dice, texts: &[&str]) -
             world.asked = false;
             if dice.roll(3) == 0 {
                 return bench.input(Input::Answer(Err(OfferError::NoH264)));
+            }
+            if world.restarting {
+                return bench.answer(world.alive.first().map_or(0, |viewer| viewer.0));
             }
             world.next_viewer += 1;
             world.alive.push(ViewerId(world.next_viewer));

@@ -71,6 +71,7 @@ impl CaptureThread {
         let mut flow = self.opened(source.info().clone());
         source.listen(&self.shared.bell);
         while !self.shared.inbox.is_stopping() {
+            self.shared.wedge.may_hang("capture", &self.shared.clock);
             let (want, wait) = match self.shared.fanout.subscribers() {
                 0 => (Want::Heartbeat, IDLE_GRAB_WAIT),
                 _ => (Want::Picture, GRAB_WAIT),

@@ -134,6 +134,7 @@ impl EncodeThread {
     }
 
     fn picture(&mut self, mut arrived: Arrived) {
+        self.shared.wedge.may_hang("encode", &self.shared.clock);
         let started = self.shared.clock.now();
         if self.encoder.down(started).is_some() {
             return self.look(started);

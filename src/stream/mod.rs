@@ -15,6 +15,7 @@ mod key_gate;
 pub mod pipeline;
 mod retry;
 pub mod status;
+mod wedge;
 
 use crate::media::packet::AccessUnit;
 use adjust::{AdjustError, Adjustable, Change};

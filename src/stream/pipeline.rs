@@ -13,6 +13,7 @@ use super::encoder_slot::EncoderSlot;
 use super::fanout::FanOut;
 use super::inbox::Inbox;
 use super::status::StreamStatus;
+use super::wedge::Wedge;
 use super::{Stream, Subscription, Wake};
 use crate::capture::{Bell, Fault, Source};
 use crate::clock::Clock;
@@ -105,6 +106,7 @@ pub(super) struct Shared {
     pub desk: Adjustments,
     /// Ends the capture thread's wait for a picture.
     pub bell: Arc<Bell>,
+    pub wedge: Wedge,
 }
 
 pub struct Pipeline {
@@ -123,8 +125,8 @@ impl Pipeline {
         let encoder = EncoderSlot::new(parts.open_encoder, (format, settings.rate));
         let desk = Adjustments::new(parts.overlay.layers());
         let bell = Bell::new().map_err(|cause| Error::new(ErrorKind::Limit, "create an eventfd").because(cause))?;
-        let (inbox, bell) = (Inbox::default(), Arc::new(bell));
-        let shared = Arc::new(Shared { clock, settings, inbox, board, fanout, desk, bell });
+        let (inbox, bell, wedge) = (Inbox::default(), Arc::new(bell), Wedge::of_environment());
+        let shared = Arc::new(Shared { clock, settings, inbox, board, fanout, desk, bell, wedge });
         let running = Arc::new(Running::default());
         let pipeline = Pipeline { shared: shared.clone(), running };
         let encode = EncodeThread::new(shared.clone(), encoder, parts.overlay);

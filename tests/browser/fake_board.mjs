@@ -57,8 +57,8 @@ export class FakeBoard {
   log = [];
 
   /** `room: false` plays a server without rooms; `roleOf(n)` gives the n-th newcomer's role. */
-  constructor({ upstream = null, room = true, roleOf = (n) => (n === 1 ? 'host' : 'viewer'), iceServers = [], refuseOffer = { code: 'not-ready', message: 'no camera', retry_after_s: 600 } } = {}) {
-    Object.assign(this, { upstream, hasRoom: room, roleOf, iceServers, refuseOffer });
+  constructor({ upstream = null, room = true, roleOf = (n) => (n === 1 ? 'host' : 'viewer'), iceServers = [], refuseOffer = { code: 'not-ready', message: 'no camera', retry_after_s: 600 }, refuseAfter_ms = 0 } = {}) {
+    Object.assign(this, { upstream, hasRoom: room, roleOf, iceServers, refuseOffer, refuseAfter_ms });
   }
 
   async start(port = 0) {
@@ -122,7 +122,8 @@ export class FakeBoard {
       case 'ping': return link.send({ type: 'pong', t: message.t });
       case 'offer': case 'candidate':
         if (link.upstream) return link.upstream.pass(message);
-        return message.type === 'offer' && link.send({ type: 'error', ...this.refuseOffer });
+        if (message.type === 'offer') setTimeout(() => link.send({ type: 'error', ...this.refuseOffer }), this.refuseAfter_ms);
+        return;
       case 'bye':
         if (seat) this.#remove(seat, 'left');
         return socket.close();

@@ -24,7 +24,7 @@ test('at 360 pixels the picture, the state and the tools are all in view', { tim
         boxes[part] = await page.locator(part).boundingBox();
         assert.ok(boxes[part] && inside(boxes[part], PHONE), `${locale}: ${part} at ${JSON.stringify(boxes[part])}`);
       }
-      assert.ok(boxes['.status'].x + boxes['.status'].width <= boxes['.tools'].x, `${locale}: state and tools overlap`);
+      assert.ok(boxes['.status'].y + boxes['.status'].height <= boxes['.tools'].y, `${locale}: state and tools overlap`);
       const cut = await page.$$eval('#words, #latency', (texts) => texts.filter((t) => t.scrollWidth > t.clientWidth + 1).map((t) => t.id));
       assert.deepEqual(cut, [], `${locale}: cut off`);
       tell(`${locale}: picture ${boxes.video.width} px wide, state ${Math.round(boxes['.status'].width)} px, tools ${boxes['.tools'].width} px`);

@@ -56,6 +56,7 @@ test('people come and go, and ask for, get, hand over and lose control', { timeo
     await ann.click('#kick-3');
     await eventually(() => other.textContent('#card-detail'), (text) => text === 'A host removed you from the room.', 'the farewell');
     await eventually(() => peopleShown(bob), (rows) => rows.length === 2, 'two left');
+    for (const id of ['people', 'chat', 'controls']) assert.ok(!(await other.isVisible(`#${id}-button`)) && !(await other.isVisible(`#${id}`)), id);
     await keepPicture(other, 'room-removed.png');
     noFaults(ann, bob);
   });
@@ -108,7 +109,7 @@ test('controls and overlay: ranges, read-only and inactive, reset; a change by o
     assert.ok(await ann.isDisabled('#set-control-white_balance_temperature'), 'inactive');
     assert.ok(await ann.isDisabled('#set-control-lens_position'), 'read-only');
     assert.ok(await bob.isDisabled('#set-control-brightness'), 'Bob has no control');
-    assert.match(await bob.textContent('#controls .steering'), /Ask for control/);
+    assert.match(await bob.textContent('#controls .steering'), /You need control/);
 
     const seen = [];
     for (const value of ['20', '-30', '64']) {
@@ -450,7 +451,7 @@ test('keyboard: every panel opens by its key, closes by Escape, and gives the fo
 
 test('no path: the page says what was tried and what to open', { timeout: 60000 }, async () => {
   const refuseOffer = { code: 'connect-timeout', message: 'no path', retry_after_s: 600, tried: { ours: ['host udp 4'], theirs: [], checks_received: 0, nat: 'symmetric', udp_port: 8189, advice: 'open-udp' } };
-  await withBoard({ refuseOffer }, async (board, browser) => {
+  await withBoard({ refuseOffer, refuseAfter_ms: 1000 }, async (board, browser) => {
     const page = await enter(browser, board.url, 'Ann');
     const text = await eventually(() => page.textContent('#card'), (all) => all.includes('let UDP port 8189'), 'the advice');
     assert.match(text, /The board offered: own address udp 4/);

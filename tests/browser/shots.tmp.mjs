@@ -6,7 +6,7 @@ const browser = await launchChromium();
 const faults = [];
 async function open(name, { viewport = { width: 1280, height: 720 }, locale = 'en-US', colorScheme = 'dark', touch = false } = {}) {
   const context = await browser.newContext({ viewport, locale, colorScheme, hasTouch: touch, acceptDownloads: true });
-  await context.addInitScript((n) => { localStorage.setItem('rtcam-name', n); delete globalThis.showSaveFilePicker; }, name);
+  await context.addInitScript((n) => { localStorage.setItem('rtcam-name', n); delete globalThis.showSaveFilePicker; const send = RTCDataChannel.prototype.send; RTCDataChannel.prototype.send = function (d) { if (this.label === 'sync' && /"type":"(chat|set)"/.test(d)) throw new Error('no'); return send.call(this, d); }; }, name);
   const page = await context.newPage();
   page.on('console', (m) => m.type() === 'error' && faults.push(name + ': ' + m.text()));
   page.on('pageerror', (e) => faults.push(name + ': ' + e.message + e.stack));

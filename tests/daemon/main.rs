@@ -13,6 +13,7 @@ mod program;
 #[path = "../receiver/mod.rs"]
 mod receiver;
 mod refusals;
+mod room;
 mod second_viewer;
 mod signalling;
 mod stalled_viewer;

@@ -4,6 +4,7 @@ use rtcam::clock::Clock;
 use rtcam::config::{Config, Secret};
 use rtcam::http::{Gate, HttpState, Limits, serve};
 use rtcam::output::{Answer, Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId, ViewerStats};
+use rtcam::stream::adjust::{AdjustError, Adjustable, Change, Control, ControlKind};
 use rtcam::stream::status::{CameraState, StreamStatus};
 use rtcam::stream::{Stream, Subscription, Wake};
 use rtcam::units::{KbitPerSec, Micros};
@@ -56,6 +57,8 @@ pub struct Book {
     pub capacity: usize,
     pub offers: Vec<String>,
     pub candidates: Vec<(ViewerId, String)>,
+    /// Text for data channels.
+    pub said: Vec<(ViewerId, String)>,
     pub seated: Vec<(ViewerId, mpsc::Sender<ViewerEvent>)>,
     pub refuse: Option<OfferError>,
     /// Offers are kept unanswered here while this is Some.
@@ -110,6 +113,11 @@ impl ViewerDoor for FakeDoor {
         self.book().candidates.push((viewer, candidate));
     }
 
+    fn send(&self, viewer: ViewerId, text: String) -> bool {
+        self.book().said.push((viewer, text));
+        true
+    }
+
     fn close(&self, viewer: ViewerId) {
         self.book().seated.retain(|(v, _)| *v != viewer);
     }
@@ -134,7 +142,7 @@ impl ViewerDoor for FakeDoor {
     }
 }
 
-pub struct FakeStream(pub Mutex<StreamStatus>);
+pub struct FakeStream(pub Mutex<StreamStatus>, pub watch::Sender<Arc<Adjustable>>);
 
 impl Stream for FakeStream {
     fn subscribe(&self, _waker: Arc<dyn Wake>) -> Box<dyn Subscription> {
@@ -145,6 +153,21 @@ impl Stream for FakeStream {
         [0x42, 0xe0, 0x1f]
     }
 
+    fn adjustable(&self) -> watch::Receiver<Arc<Adjustable>> {
+        self.1.subscribe()
+    }
+
+    /// Integers are set as they come.
+    fn adjust(&self, change: Change) -> Result<(), AdjustError> {
+        let Change::Control { key, value } = change else { return Err(AdjustError::Busy) };
+        self.1.send_modify(|known| {
+            let known = Arc::make_mut(known);
+            known.version += 1;
+            known.controls.iter_mut().filter(|control| control.key == key).for_each(|control| control.value = value);
+        });
+        Ok(())
+    }
+
     fn status(&self) -> StreamStatus {
         let mut status = self.0.lock().unwrap().clone();
         // a thread that lives
@@ -152,6 +175,19 @@ impl Stream for FakeStream {
         status.encode_beat = status.capture_beat;
         status
     }
+}
+
+fn camera() -> Adjustable {
+    let control = Control {
+        key: "brightness".into(),
+        name: "Brightness".into(),
+        kind: ControlKind::Integer { minimum: 0, maximum: 255, step: 1 },
+        value: 1,
+        default: 128,
+        read_only: false,
+        inactive: false,
+    };
+    Adjustable { version: 1, controls: vec![control], layers: vec![] }
 }
 
 fn live() -> StreamStatus {
@@ -210,7 +246,7 @@ impl Bench {
         collect_logs();
         let door = Arc::new(FakeDoor::default());
         door.book().capacity = config.webrtc.max_viewers as usize;
-        let stream = Arc::new(FakeStream(Mutex::new(live())));
+        let stream = Arc::new(FakeStream(Mutex::new(live()), watch::Sender::new(Arc::new(camera()))));
         let state = HttpState::with_limits(&config, door.clone(), stream.clone(), clock, limits).expect("a state");
         let gate = state.gate();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! Rockchip's encoder through the stand-in library `examples/mpp_stub.rs`, loaded the way the real one is.
+//! Rockchip's encoder through the stand-in library `examples/mpp_stub`, loaded the way the real one is.
 #![allow(clippy::disallowed_methods)]
 
 mod bitrate;

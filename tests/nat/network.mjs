@@ -52,16 +52,16 @@ function rules(kind, wan, host, forwarded) {
   }[kind];
   return `
     table ip nat {
-      chain before { type nat hook prerouting priority -100; ${kind === 'none' ? '' : `${forwards}\n${everything}`} }
-      chain after { type nat hook postrouting priority 100; ${source} }
+      chain before { type nat hook prerouting priority -100; ${kind === 'none' ? '' : `${forwards}\n${everything}`}
+      }
+      chain after { type nat hook postrouting priority 100; ${source}
+      }
     }
     table ip filter {
       set spoken_to { type ipv4_addr; flags dynamic,timeout; timeout 60s; }
       # a stray datagram that were taken in would be remembered as a connection, and take the port from the one inside
       chain box { type filter hook input priority 0; iifname "out" meta l4proto udp drop; }
       chain through { type filter hook forward priority 0; policy drop;
-        ${kind === 'address' ? '' : 'ct state established,related accept' }
-        ${kind === 'blocked' ? '' : ''}
         ${filter}
         ct state established,related accept
       }
@@ -99,8 +99,17 @@ function household(side, number, kind, forwarded) {
   };
 }
 
+/** `ip` commands, one a line; `-n NAME` before those for another namespace, which are run after all others. */
 function batch(commands) {
-  run('ip', ['-batch', '-'], commands.split('\n').map((line) => line.trim()).filter(Boolean).join('\n') + '\n');
+  const spaces = new Map([['', []]]);
+  for (const line of commands.split('\n').map((words) => words.trim()).filter(Boolean)) {
+    const [, space = '', command] = line.match(/^(?:-n (\S+) )?(.*)$/);
+    if (!spaces.has(space)) spaces.set(space, []);
+    spaces.get(space).push(command);
+  }
+  for (const [space, lines] of spaces) {
+    if (lines.length) run('ip', [...(space ? ['-n', space] : []), '-batch', '-'], `${lines.join('\n')}\n`);
+  }
 }
 
 /** Makes all of it. `forwarded`: TCP ports that every box of a board forwards to it. */
@@ -147,5 +156,5 @@ export function buildIpv6() {
 export function startTurn() {
   return start('turn', 'turnserver', ['-n', '--listening-ip', TURN, '--listening-ip', TURN_TOO, '--relay-ip', TURN,
     '--realm', 'rtcam.test', '--use-auth-secret', '--static-auth-secret', SECRET, '--no-tls', '--no-dtls', '--no-cli',
-    '--log-file', 'stdout', '--simple-log', '--pidfile', '/run/turnserver.pid', '--userdb', '/run/turndb', '--min-port', '50000', '--max-port', '51000']);
+    '--log-file', 'stdout', '--simple-log', '--pidfile', '/run/turnserver.pid', '--userdb', '/run/turndb', '--min-port', '50000', '--max-port', '51000', ...(process.env.NAT_DEBUG ? ['-v'] : [])]);
 }

@@ -2,7 +2,7 @@
 # run.sh [TEST...]
 # Runs the tests of this folder in network, mount and process namespaces of their own: whatever they make is gone with them.
 # Needs ip, nft, turnserver (coturn), and root or unprivileged user namespaces.
-# RTCAM_BIN, RECEIVER_BIN: the programs to test; CHROMIUM: the browser.
+# RTCAM_BIN, RECEIVER_BIN: the programs to test; CHROMIUM: the browser; NAT_DEBUG=1 shows what coturn says, too.
 set -euo pipefail
 cd "$(dirname "$0")"
 export PATH=$PATH:/usr/sbin:/sbin

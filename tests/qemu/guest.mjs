@@ -38,32 +38,65 @@ export async function until(what, seconds, test, every_ms = 50) {
   }
 }
 
+/** The bare guest: two of its ports are reachable as ports of this machine. */
+async function bare() {
+  const http = `127.0.0.1:${await freeTcpPort()}`;
+  const media = `127.0.0.1:${await freeUdpPort()}`;
+  const forwards = `hostfwd=tcp:${http}-:8080,hostfwd=udp:${media}-:8189`;
+  const network = ['-netdev', `user,id=n,${forwards}`, '-device', 'virtio-net-pci,netdev=n,romfile='];
+  return { script: 'run9p.sh', network, http, viewer: ['--rewrite-candidate', media] };
+}
+
+/** The guest with systemd: a machine of its own on the wire that scripts/qemu/netns.sh made. */
+const debian = async () => ({ script: 'run-systemd.sh', network: [], http: '10.99.0.2:8080', viewer: ['--bind', '10.99.0.1:0'] });
+
 export class Guest {
   #process;
   #exited = false;
   #commands = 0;
   #queue = Promise.resolve();
 
-  /** Boots a guest whose /t holds `files` (name -> path on the host). Guest ports 8080 (TCP) and 8189 (UDP) are reachable. */
-  static async boot(name, files) {
+  /** Boots a bare guest whose /t holds `files` (name -> path on the host). Its port 8080 is reached as
+   *  `guest.http`, its UDP port 8189 by receivers that get the arguments `guest.viewer`. `environment` is for run9p.sh. */
+  static boot(name, files, arch = 'arm64', environment = {}) {
+    return Guest.#boot(name, files, arch, bare, environment);
+  }
+
+  /** Boots a Debian with systemd. */
+  static bootDebian(name, files) {
+    return Guest.#boot(name, files, 'arm64', debian, {});
+  }
+
+  static async #boot(name, files, arch, kind, environment) {
     const guest = new Guest();
     guest.name = name;
     guest.folder = mkdtempSync(join(tmpdir(), `rtcam-${name}-`));
-    guest.httpPort = await freeTcpPort();
-    guest.udpPort = await freeUdpPort();
+    const { script, network, http, viewer } = await kind();
+    Object.assign(guest, { http, viewer });
     copyFileSync(join(here, 'guest-agent.sh'), join(guest.folder, 'test.sh'));
     for (const [as, path] of Object.entries(files)) copyFileSync(path, join(guest.folder, as));
-    const forwards = `hostfwd=tcp:127.0.0.1:${guest.httpPort}-:8080,hostfwd=udp:127.0.0.1:${guest.udpPort}-:8189`;
     const console = openSync(join(guest.folder, 'console.log'), 'w');
-    guest.#process = spawn(
-      join(root, 'scripts/qemu/run9p.sh'),
-      ['arm64', guest.folder, '-netdev', `user,id=n,${forwards}`, '-device', 'virtio-net-pci,netdev=n,romfile='],
-      { stdio: ['ignore', console, console], env: { ...process.env, TMO: '600' } },
-    );
+    guest.#process = spawn(join(root, 'scripts/qemu', script), [arch, guest.folder, ...network], {
+      stdio: ['ignore', console, console],
+      env: { ...process.env, TMO: '900', ...environment },
+    });
     guest.#process.on('exit', () => (guest.#exited = true));
     process.on('exit', () => guest.#process.kill());
-    await until(`guest ${name} boots`, 90, () => guest.#alive() && existsSync(join(guest.folder, 'cmd/ready')));
+    await until(`guest ${name} boots`, 90, () => guest.#alive() && guest.#bootId());
     return guest;
+  }
+
+  /** Of the boot whose agent listens. */
+  #bootId() {
+    return this.read('cmd/ready').trim();
+  }
+
+  /** Reboots as an administrator does; returns when commands are taken again. */
+  async reboot() {
+    const before = this.#bootId();
+    await this.#queue;
+    this.#post('systemctl --no-block reboot'); // nobody lives to tell how it went
+    await until(`guest ${this.name} boots again`, 120, () => this.#alive() && ![before, ''].includes(this.#bootId()));
   }
 
   #alive() {
@@ -78,10 +111,15 @@ export class Guest {
     return run;
   }
 
-  async #run(text, seconds) {
+  #post(text) {
     const file = join(this.folder, 'cmd', String(++this.#commands));
     writeFileSync(`${file}.new`, `${text}\n`);
     renameSync(`${file}.new`, `${file}.sh`);
+    return file;
+  }
+
+  async #run(text, seconds) {
+    const file = this.#post(text);
     await until(`the guest runs: ${text}`, seconds, () => this.#alive() && existsSync(`${file}.rc`));
     const out = readFileSync(`${file}.out`, 'utf8');
     const status = Number(readFileSync(`${file}.rc`, 'utf8'));

@@ -1,4 +1,5 @@
 // rtcam inside a guest, as its user sees it: config file, HTTP, log, exit status; and a receiver on this machine.
+// `Rtcam` runs the bare program; service.mjs has the one that systemd runs.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { appendFileSync, mkdirSync } from 'node:fs';
@@ -6,15 +7,18 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Guest, until } from './guest.mjs';
 
-const bin = process.env.RTCAM_GUEST_BIN;
+const folder = process.env.RTCAM_GUEST_FILES;
 const receiver = process.env.RTCAM_RECEIVER;
 const artefacts = join(new URL('.', import.meta.url).pathname, '../../artefacts');
-if (!bin || !receiver) throw new Error('run scripts/qemu/test.sh, it prepares what these tests need');
+if (!folder || !receiver) throw new Error('run scripts/qemu/test.sh, it prepares what these tests need');
+
+/** What scripts/qemu/test.sh made for the guests: programs as NAME-ARCH, tarballs, a movie. */
+export const made = (name) => join(folder, name);
 
 // A guest is reached through forwarded ports, so rtcam listens on all addresses and therefore needs a password.
 // The hash is deliberately cheap: the emulated CPU is slow, and the secret is printed right here.
-const password = 'guest-password';
-const passwordHash = '$argon2id$v=19$m=64,t=1,p=1$5YRROarqqIvO5SWWO5yq2Q$AKl3bz/pQZCAf8n5No53t9Q/DWr1m/ErggMu5MJSBDQ';
+export const password = 'guest-password';
+export const passwordHash = '$argon2id$v=19$m=64,t=1,p=1$5YRROarqqIvO5SWWO5yq2Q$AKl3bz/pQZCAf8n5No53t9Q/DWr1m/ErggMu5MJSBDQ';
 
 // Emulation is 10 to 50 times slower than a board and shares two cores with everything else: what rtcam promises in
 // 3 s of a board's time gets this many seconds here. Promises that are about order, not about time, are not stretched.
@@ -23,11 +27,11 @@ export const BACK_WITHIN_S = 15;
 export class Rtcam {
   constructor(guest) {
     this.guest = guest;
-    this.base = `http://127.0.0.1:${guest.httpPort}`;
+    this.base = `http://${guest.http}`;
   }
 
-  static async inNewGuest(name, files = {}) {
-    return new Rtcam(await Guest.boot(name, { ...files, rtcam: bin }));
+  static async inNewGuest(name, files = {}, arch = 'arm64', environment = {}) {
+    return new Rtcam(await Guest.boot(name, { ...files, rtcam: made(`rtcam-${arch}`) }, arch, environment));
   }
 
   /** Starts `rtcam run` with this [camera] section and waits until it answers. */
@@ -37,7 +41,7 @@ export class Rtcam {
       'rtcam.toml',
       `[camera]\n${lines.join('\n')}\n
 [[overlay]]\ntype = "logo"\ncorner = "top-right"\nmargin = 16\n
-[http]\nlisten = "0.0.0.0:8080"\nnames = ["127.0.0.1:${this.guest.httpPort}"]\n
+[http]\nlisten = "0.0.0.0:8080"\nnames = ["${this.guest.http}"]\n
 [auth]\npassword_hash = "${passwordHash}"\n
 [webrtc]\nudp_port = 8189\n
 [log]\nlevel = "info"\n`,
@@ -59,19 +63,19 @@ export class Rtcam {
   async stop() {
     await this.guest.sh('kill $(cat /tmp/rtcam.pid)');
     await until('rtcam ends after SIGTERM', BACK_WITHIN_S, () => this.guest.read('rtcam.exit').trim());
-    this.#keepLog();
+    this.keepLog();
     assert.equal(this.guest.read('rtcam.exit').trim(), '0', this.log());
   }
 
   /** For whoever looks into a failure: the log of every run, one after the other. */
-  #keepLog() {
+  keepLog() {
     mkdirSync(artefacts, { recursive: true });
     appendFileSync(join(artefacts, `qemu-${this.guest.name}.log`), `${this.guest.read('rtcam.log')}\n`);
   }
 
   /** Ends the guest, whatever runs in it. */
   async end() {
-    if (!this.guest.read('rtcam.exit').trim()) this.#keepLog();
+    if (!this.guest.read('rtcam.exit').trim()) this.keepLog();
     await this.guest.stop();
   }
 
@@ -92,6 +96,13 @@ export class Rtcam {
 
   async healthy() {
     return (await this.#get('/healthz')).status === 200;
+  }
+
+  /** Waits until `test` gives something true; the error of a vain wait has the log. */
+  waitFor(what, seconds, test) {
+    return until(what, seconds, test, 200).catch((error) => {
+      throw new Error(`${error.message}\n${this.log()}`);
+    });
   }
 
   /** Waits until the status passes `test`, and returns it. */
@@ -140,7 +151,7 @@ export class Rtcam {
 
   /** A viewer on this machine. `result` settles when it has watched for `seconds`; throws when a check of its own failed. */
   watch(seconds, ...checks) {
-    const target = ['--whep', `${this.base}/whep`, '--password', password, '--rewrite-candidate', `127.0.0.1:${this.guest.udpPort}`];
+    const target = ['--whep', `${this.base}/whep`, '--password', password, ...this.guest.viewer];
     const viewer = { child: undefined, stopped: false };
     const play = () =>
       new Promise((done, fail) => {

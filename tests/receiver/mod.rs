@@ -15,11 +15,13 @@ use rtc::peer_connection::configuration::interceptor_registry::register_default_
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_VP8, MediaEngine};
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp::codec::h264::H264Packet;
 use rtc::rtp::packetizer::Depacketizer;
 use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use rtc::statistics::StatsSelector;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -28,7 +30,7 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceGatheringState,
-    RTCIceServer, RTCPeerConnectionState, RTCStatsReportEntry, StatsSelector,
+    RTCIceServer, RTCPeerConnectionState,
 };
 
 /// A decoded picture, planes packed. All planes are empty where the receiver does not decode.
@@ -198,21 +200,33 @@ impl Receiver {
     pub async fn answer(&self, sdp: &str) {
         let answer = RTCSessionDescription::answer(sdp.to_string()).expect("an answer");
         self.connection.set_remote_description(answer).await.expect("remote description");
+        // the crate connects by TCP only to candidates that are trickled
+        for line in sdp.lines().filter(|line| line.contains(" tcptype passive")) {
+            let candidate = line.trim_start_matches("a=").to_string();
+            let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
+            self.connection.add_ice_candidate(candidate).await.expect("a TCP candidate");
+        }
+    }
+
+    /// A new offer with new ICE credentials.
+    pub async fn restart_offer(&self) -> String {
+        self.connection.restart_ice().await.expect("restart");
+        let offer = self.connection.create_offer(None).await.expect("offer");
+        self.connection.set_local_description(offer).await.expect("local description");
+        self.connection.local_description().await.expect("description").sdp
+    }
+
+    /// The answer taken last.
+    pub async fn remote_sdp(&self) -> String {
+        self.connection.remote_description().await.expect("there was an answer").sdp
     }
 
     /// The pair of candidates in use, as `local/remote protocol`, such as `relay/host udp`.
     pub async fn path(&self) -> Option<String> {
-        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
-        let pair = report.candidate_pairs().find(|pair| pair.nominated)?;
-        let candidate = |id: &str| match report.get(id)? {
-            RTCStatsReportEntry::LocalCandidate(c) | RTCStatsReportEntry::RemoteCandidate(c) => {
-                Some((c.candidate_type.to_string(), c.protocol.clone()))
-            }
-            _ => None,
-        };
-        let (local, protocol) = candidate(&pair.local_candidate_id)?;
-        let (remote, _) = candidate(&pair.remote_candidate_id)?;
-        Some(format!("{local}/{remote} {protocol}"))
+        let sctp = self.connection.sctp().await?;
+        let ice = sctp.transport().ice_transport();
+        let pair = ice.get_selected_candidate_pair().await.ok()??;
+        Some(format!("{}/{} {}", pair.local().typ, pair.remote().typ, pair.local().protocol))
     }
 
     /// The next decoded picture; panics with `what` after 15 s.

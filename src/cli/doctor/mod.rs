@@ -7,7 +7,6 @@ mod probe;
 use super::ConfigArguments;
 use crate::config::Config;
 use crate::config::board::Machine;
-use crate::cpu::Cpu;
 use crate::doctor::{self, Finding, Level, can_stream};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -41,7 +40,7 @@ fn examine(arguments: &ConfigArguments) -> Vec<Finding> {
         doctor::camera::judge(&cameras),
         doctor::buffers::judge(&buffers),
         doctor::encoder::judge(&encoders),
-        doctor::cpu::judge(&Cpu::this(), probe::srtp_cost(), &config.webrtc.srtp),
+        doctor::cpu::judge(&doctor::cpu::parse(&probe::read("/proc/cpuinfo")), probe::srtp_cost(), &config.webrtc.srtp),
         doctor::memory::judge(&memory, config.profile.matching.ram_mib),
         doctor::network::judge(&probe::network(&config, runs_already)),
         doctor::clock::judge(probe::wall()),

@@ -6,11 +6,11 @@ use crate::capture;
 use crate::cli::bench;
 use crate::clock::{Clock, WallMicros};
 use crate::config::{CameraConfig, Config, SourceChoice};
-use crate::doctor::cpu::SrtpCost;
 use crate::doctor::encoder::SOFTWARE;
 use crate::doctor::{buffers, camera, encoder, network};
 use crate::encode::ENCODERS;
 use crate::media::frame::{Colour, Layout, Matrix, PictureFormat, Range};
+use crate::media::srtp::SrtpCost;
 use crate::units::FrameRate;
 use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -33,8 +33,7 @@ pub fn wall() -> WallMicros {
 
 /// Takes a tenth of a second.
 pub fn srtp_cost() -> Option<SrtpCost> {
-    let (cm_us, gcm_us) = bench::srtp_cost(Duration::from_millis(100)).ok()?;
-    Some(SrtpCost { cm_us, gcm_us })
+    bench::srtp_cost(Duration::from_millis(100)).ok()
 }
 
 /// The names of all processes but this one.

@@ -39,6 +39,7 @@ const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const BINDING_REQUEST: [u8; 2] = [0, 1];
 const BINDING_SUCCESS: [u8; 2] = [1, 1];
 const ATTRIBUTE_USERNAME: u16 = 6;
+const ATTRIBUTE_USE_CANDIDATE: u16 = 0x25;
 
 /// Our ufrag in a STUN binding request: USERNAME up to the colon (RFC 8445 section 7.2.2). None for anything else.
 pub fn check_ufrag(datagram: &[u8]) -> Option<&str> {
@@ -69,6 +70,28 @@ fn transaction_id(datagram: &[u8]) -> Option<TransactionId> {
 pub fn check_transaction(datagram: &[u8]) -> Option<TransactionId> {
     let is_check = datagram.len() >= 20 && datagram[..2] == BINDING_REQUEST && datagram[4..8] == MAGIC_COOKIE;
     is_check.then(|| transaction_id(datagram)).flatten()
+}
+
+/// A check by which the controlling side chooses its path (RFC 8445 section 7.1.2).
+pub fn is_nomination(datagram: &[u8]) -> bool {
+    check_transaction(datagram).is_some() && has_attribute(datagram, ATTRIBUTE_USE_CANDIDATE)
+}
+
+fn has_attribute(datagram: &[u8], wanted: u16) -> bool {
+    let mut rest = datagram.get(20..).unwrap_or_default();
+    while let Some(&[t0, t1, l0, l1]) = rest.first_chunk::<4>() {
+        if u16::from_be_bytes([t0, t1]) == wanted {
+            return true;
+        }
+        let len = usize::from(u16::from_be_bytes([l0, l1]));
+        rest = rest.get(4 + len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    false
+}
+
+/// The transaction id of the answer to a check.
+pub fn success_transaction(datagram: &[u8]) -> Option<TransactionId> {
+    is_check_success(datagram).then(|| transaction_id(datagram)).flatten()
 }
 
 pub fn is_check_success(datagram: &[u8]) -> bool {
@@ -298,6 +321,20 @@ mod tests {
     }
 
     #[test]
+    fn a_nomination_is_a_check_with_the_attribute_anywhere() {
+        let mut datagram = check("alice:bob");
+        assert!(!is_nomination(&datagram));
+        datagram.extend_from_slice(&[0, 0x25, 0, 0]);
+        assert!(is_nomination(&datagram));
+        datagram.extend_from_slice(&[0, 8, 0, 20]);
+        assert!(is_nomination(&datagram), "before one that is cut");
+        datagram[..2].copy_from_slice(&BINDING_SUCCESS);
+        assert!(!is_nomination(&datagram));
+        assert_eq!(success_transaction(&datagram), Some([7; 12]));
+        assert!(!is_nomination(&[0, 1]) && success_transaction(&[1, 1]).is_none());
+    }
+
+    #[test]
     fn any_bytes_of_any_length_are_survived() {
         let mut routes = Routes::default();
         routes.add(ViewerId(1), "one".into());
@@ -311,6 +348,7 @@ mod tests {
                     bytes[state as usize % len] = (state >> 24) as u8;
                 }
                 routes.find(address(1), &bytes);
+                is_nomination(&bytes);
             }
         }
     }

@@ -34,6 +34,8 @@ pub enum ToMedia {
     Seat(Box<Entry>),
     Candidate(ViewerId, String),
     Close(ViewerId),
+    /// Text of the room for the page.
+    Say(ViewerId, String),
     Datagram {
         viewer: ViewerId,
         ends: Ends,
@@ -218,6 +220,12 @@ impl MediaLoop {
                     work.hub.join(entry.viewer.id);
                     work.hub.catch_up(entry.viewer.id, work.recent.since_key(now.monotonic));
                     work.seated.push(*entry);
+                    if let Some(entry) = work.seated.last_mut() {
+                        entry.viewer.seated();
+                    }
+                }
+                ToMedia::Say(viewer, text) => {
+                    self.with(work, viewer, |entry| entry.viewer.send_text(now, text));
                 }
                 ToMedia::Candidate(viewer, candidate) => {
                     self.with(work, viewer, |entry| entry.viewer.candidate(candidate));
@@ -410,7 +418,7 @@ impl MediaLoop {
         let status = self.stream.status();
         for entry in &mut work.seated {
             if let Some(text) = stream_message(work.last_picture, &status, dropped(&work.hub, entry)) {
-                entry.viewer.send_text(now, text);
+                entry.viewer.send_figures(now, text);
                 entry.poll(now, &mut work.out);
             }
         }

@@ -4,6 +4,7 @@
 //! is the door that signalling speaks through.
 
 mod answer;
+mod channels;
 mod complaint;
 mod demux;
 mod entry;
@@ -19,6 +20,7 @@ mod reach;
 mod reacher;
 mod recent;
 mod reflexive;
+mod srtp;
 mod sync_channel;
 mod tcp;
 mod tried;
@@ -26,12 +28,11 @@ mod udp_sys;
 mod viewer;
 
 pub use packetize::{MAX_PAYLOAD, packetize};
+pub use srtp::Sealing;
 
 use crate::clock::Clock;
 use crate::config::WebRtcConfig;
-use crate::cpu::Cpu;
 use crate::error::{Error, ErrorKind, Result};
-use crate::media::srtp::{self, SrtpProfile};
 use crate::output::{Answer, NetworkStats, Offer, OfferError, ViewerDoor, ViewerId, ViewerStats};
 use crate::stream::{Stream, Wake};
 use crate::units::Micros;
@@ -41,7 +42,6 @@ use media_loop::{LoopCounters, MEDIA_QUEUE, MediaLoop, ToMedia};
 use negotiation::Common;
 use network::{Network, SharedNetwork};
 use reacher::Reacher;
-use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::peer_connection::certificate::RTCCertificate;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -232,6 +232,14 @@ impl ViewerDoor for WebRtc {
         answer
     }
 
+    fn send(&self, viewer: ViewerId, text: String) -> bool {
+        let taken = self.media.try_send(ToMedia::Say(viewer, text)).is_ok();
+        if taken {
+            self.waker.wake();
+        }
+        taken
+    }
+
     fn network(&self) -> NetworkStats {
         let known = self.network.read();
         NetworkStats {
@@ -278,15 +286,8 @@ fn common(config: &WebRtcConfig) -> Result<Common> {
         certificate,
         ssrc: u32::from_ne_bytes(ssrc) | 1,
         playout_delay: playout_delay(config.playout_delay_min_ms, config.playout_delay_max_ms),
-        srtp: srtp::taken(&config.srtp, &Cpu::this()).into_iter().map(protection).collect(),
+        srtp: srtp::choose(&config.srtp),
     })
-}
-
-fn protection(profile: SrtpProfile) -> SrtpProtectionProfile {
-    match profile {
-        SrtpProfile::Cm => SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
-        SrtpProfile::Gcm => SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
-    }
 }
 
 /// The extension's payload: MIN and MAX in 12 bits each, units of 10 ms.

@@ -1,4 +1,4 @@
-//! The words on the data channel "sync": clock readings for the page's glass-to-eye latency, and once a second where
+//! The words on the data channels "telemetry" and "sync" that need no room: clock readings for the page's glass-to-eye latency, and once a second where
 //! the stream stands.
 //!
 //! Pure: text in, text out. A page sends `{"type":"clock","t0":N}` and gets its `t0` back with our monotonic time;
@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 /// Clock readings answered per viewer and second; a page needs one every two seconds, and a burst of 8 at start.
 pub const MAX_MESSAGES_PER_S: u32 = 30;
+
+/// How a clock reading in bytes begins.
+const MARK: u8 = 0x01;
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -48,6 +51,15 @@ pub fn answer(now: Micros, message: &[u8]) -> Option<String> {
         FromPage::Clock { t0 } if t0.is_finite() => to_text(&ToPage::Clock { t0, server_us: now.0 }),
         FromPage::Clock { .. } => None,
     }
+}
+
+/// The same in bytes: 0x01 and the page's f64; its bits come back as they were, with our time behind them.
+pub fn answer_bytes(now: Micros, message: &[u8]) -> Option<[u8; 17]> {
+    let asked: [u8; 9] = message.try_into().ok().filter(|asked: &[u8; 9]| asked[0] == MARK)?;
+    let mut answer = [0; 17];
+    answer[..9].copy_from_slice(&asked);
+    answer[9..].copy_from_slice(&now.0.to_le_bytes());
+    Some(answer)
 }
 
 /// The stamps of the newest picture sent.
@@ -94,6 +106,17 @@ mod tests {
     fn a_clock_question_gets_its_own_stamp_back_with_ours() {
         let reply = answer(Micros(123_456), br#"{"type":"clock","t0":17.25}"#).expect("an answer");
         assert_eq!(reply, r#"{"type":"clock","t0":17.25,"server_us":123456}"#);
+    }
+
+    #[test]
+    fn a_clock_question_in_bytes_gets_bytes() {
+        let mut asked = vec![1];
+        asked.extend(17.25f64.to_le_bytes());
+        let answer = answer_bytes(Micros(0x0102_0304), &asked).expect("an answer");
+        assert_eq!((&answer[..9], &answer[9..]), (&asked[..], &[4, 3, 2, 1, 0, 0, 0, 0][..]));
+        assert_eq!(answer_bytes(Micros(1), &asked[..8]), None);
+        asked[0] = 2;
+        assert_eq!(answer_bytes(Micros(1), &asked), None);
     }
 
     #[test]

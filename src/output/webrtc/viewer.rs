@@ -4,18 +4,18 @@
 //! changes come out. Must never touch a socket, read a clock or wait. Driven by the lobby while connecting, then by the
 //! media loop.
 
-use crate::output::webrtc::demux::{DatagramKind, Ends};
+use crate::output::webrtc::channels::Channels;
+use crate::output::webrtc::complaint;
+use crate::output::webrtc::demux::{self, DatagramKind, Ends, TransactionId};
 use crate::output::webrtc::feedback::Feedback;
 use crate::output::webrtc::negotiation::{self, CAPTURE_TIME_URI, Common, Negotiated, PLAYOUT_DELAY_URI, Terms};
 use crate::output::webrtc::packetize::PacketizedUnit;
 use crate::output::webrtc::path::Path;
 use crate::output::webrtc::tried::Attempt;
 use crate::output::webrtc::udp_sys::Outgoing;
-use crate::output::webrtc::{complaint, demux, sync_channel};
 use crate::output::{CloseReason, OfferError, SelectedPath, ViewerEvent, ViewerId, ViewerStats};
 use crate::units::Micros;
 use bytes::{BufMut, Bytes, BytesMut};
-use rtc::data_channel::RTCDataChannelId;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_H264;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
@@ -37,8 +37,6 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const SILENT_AFTER: Duration = Duration::from_secs(4);
 /// The core queues packets on several floors; draining it this often keeps them all short.
 const PACKETS_PER_DRAIN: usize = 8;
-/// Bytes on their way to the page on the data channel; above it clock answers are left out.
-const CHANNEL_BACKLOG_BYTES: usize = 16 * 1024;
 
 /// Now, in the three clocks a viewer needs.
 #[derive(Clone, Copy)]
@@ -71,7 +69,7 @@ pub struct Viewer {
     searching: bool,
     events: mpsc::Sender<ViewerEvent>,
     feedback: Feedback,
-    channel: Channel,
+    channels: Channels,
     joined_at: Micros,
     connected_at: Option<Micros>,
     last_heard: Micros,
@@ -81,6 +79,8 @@ pub struct Viewer {
     attempt: Attempt,
     /// The browser's last check while connecting, and where it came from.
     unanswered: Option<(SocketAddr, Vec<u8>)>,
+    /// The last check that nominates, and how it came. It counts when the core has answered it.
+    nominating: Option<(TransactionId, Ends)>,
     pictures_sent: u64,
     key_requests_seen: u64,
 }
@@ -91,14 +91,6 @@ struct StreamParameters {
     payload_type: u8,
     playout_delay_id: Option<u8>,
     capture_time_id: Option<u8>,
-}
-
-#[derive(Default)]
-struct Channel {
-    open: Option<RTCDataChannelId>,
-    /// Messages answered in the current second.
-    answered: u32,
-    second: u64,
 }
 
 pub struct OfferedViewer {
@@ -133,7 +125,7 @@ impl Viewer {
             searching: true,
             events: offered.events,
             feedback,
-            channel: Channel::default(),
+            channels: Channels::default(),
             joined_at: now.monotonic,
             connected_at: None,
             last_heard: now.monotonic,
@@ -142,6 +134,7 @@ impl Viewer {
             selected: None,
             attempt: offered.attempt,
             unanswered: None,
+            nominating: None,
             pictures_sent: 0,
             key_requests_seen: 0,
         };
@@ -166,6 +159,9 @@ impl Viewer {
     }
 
     pub fn datagram(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
+        if demux::is_nomination(bytes) {
+            self.nominating = demux::check_transaction(bytes).map(|check| (check, ends));
+        }
         self.take_in(now, ends, bytes);
         if self.searching {
             self.answer_at_once(now, ends, bytes);
@@ -187,11 +183,12 @@ impl Viewer {
     }
 
     fn take_in(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
+        let seen = self.path.seen_by(ends);
         let transport = TransportContext {
-            local_addr: ends.local,
-            peer_addr: if ends.tcp { ends.peer } else { self.path.seen_from(ends.peer) },
+            local_addr: seen.local,
+            peer_addr: seen.peer,
             ecn: None,
-            transport_protocol: if ends.tcp { TransportProtocol::TCP } else { TransportProtocol::UDP },
+            transport_protocol: if seen.tcp { TransportProtocol::TCP } else { TransportProtocol::UDP },
         };
         let datagram = TaggedBytesMut { now: now.instant, transport, message: BytesMut::from(bytes) };
         // An error is a datagram the core did not like: the next one may be fine, and ICE times out if none is.
@@ -214,7 +211,9 @@ impl Viewer {
             tracing::debug!(viewer = self.id.0, %error, "timer");
         }
         if self.state == State::Connecting && now.monotonic.since(self.joined_at) >= CONNECT_DEADLINE {
-            let _ = self.events.try_send(ViewerEvent::Tried(Box::new(self.attempt.verdict())));
+            let tried = self.attempt.verdict();
+            tracing::info!(viewer = self.id.0, "webrtc: no path: {tried}");
+            let _ = self.events.try_send(ViewerEvent::Tried(Box::new(tried)));
             self.close(CloseReason::ConnectTimeout);
         }
     }
@@ -241,31 +240,35 @@ impl Viewer {
         }
         while let Some(tagged) = self.connection.poll_read() {
             if let RTCMessage::DataChannelMessage(id, message) = tagged.message {
-                self.channel_message(now, id, &message.data);
+                self.channels.message(now, &mut self.connection, id, &message, &self.events);
             }
         }
+        self.channels.flush(now, &mut self.connection, &self.events);
         self.drain(now, out);
     }
 
     fn drain(&mut self, now: Now, out: &mut Vec<Outgoing>) {
+        let before = self.path.in_use();
         while let Some(datagram) = self.connection.poll_write() {
-            let known = datagram.transport.peer_addr;
-            let tcp = datagram.transport.transport_protocol == TransportProtocol::TCP;
-            if demux::is_check_success(&datagram.message) {
+            let transport = datagram.transport;
+            let tcp = transport.transport_protocol == TransportProtocol::TCP;
+            let known = Ends { local: transport.local_addr, peer: transport.peer_addr, tcp };
+            if let Some(check) = demux::success_transaction(&datagram.message) {
                 // we answered a check that carried the right MESSAGE-INTEGRITY: the viewer lives, and lives there
                 self.last_heard = now.monotonic;
-                if !tcp {
-                    self.path.check_succeeded(now.monotonic, known);
+                self.path.check_succeeded(now.monotonic, known);
+                if let Some((_, ends)) = self.nominating.take_if(|(nominating, _)| *nominating == check) {
+                    self.path.nominated(now.monotonic, ends);
                 }
-            } else if tcp {
-                // a connection goes where it goes
-                self.path = Path::default();
             } else if demux::kind(&datagram.message) == DatagramKind::Media {
-                self.path.media_to(now.monotonic, known);
+                self.path.media_by(now.monotonic, known);
             }
-            let peer = if tcp { known } else { self.path.goes_to(known) };
-            self.peer = Some(peer);
-            out.push(Outgoing { local: datagram.transport.local_addr.ip(), peer, tcp, bytes: datagram.message });
+            let ends = self.path.goes_by(known);
+            self.peer = Some(ends.peer);
+            out.push(Outgoing { local: ends.local.ip(), peer: ends.peer, tcp: ends.tcp, bytes: datagram.message });
+        }
+        if self.path.in_use() != before {
+            self.note_path();
         }
     }
 
@@ -282,11 +285,11 @@ impl Viewer {
                 RTCIceConnectionState::Connected => self.path_found(),
                 _ => {}
             },
-            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => self.channel_opened(id),
-            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(id))
-                if self.channel.open == Some(id) =>
-            {
-                self.channel.open = None;
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
+                self.channels.opened(&mut self.connection, id, &self.events);
+            }
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(id)) => {
+                self.channels.closed(id, &self.events);
             }
             _ => {}
         }
@@ -301,13 +304,24 @@ impl Viewer {
     fn path_found(&mut self) {
         self.searching = false;
         self.unanswered = None;
-        let sender = self.connection.rtp_sender(self.sender);
-        let pair =
-            sender.and_then(|s| s.transport().and_then(|dtls| dtls.ice_transport().get_selected_candidate_pair()));
-        self.selected = pair.map(|pair| SelectedPath {
+        self.note_path();
+    }
+
+    /// For people: the pair the core has selected, or what stands in for it.
+    fn note_path(&mut self) {
+        let Some(sender) = self.connection.rtp_sender(self.sender) else { return };
+        let Some(ice) = sender.transport().map(|dtls| dtls.ice_transport()) else { return };
+        let Some(pair) = ice.get_selected_candidate_pair() else { return };
+        let (mut remote, mut tcp) = (pair.remote().typ, pair.local().protocol == RTCIceProtocol::Tcp);
+        if let Some(ends) = self.path.in_use() {
+            let (ip, port) = (ends.peer.ip().to_string(), ends.peer.port());
+            let known = ice.get_remote_candidates().into_iter().find(|c| c.address == ip && c.port == port);
+            (remote, tcp) = (known.map_or(RTCIceCandidateType::Prflx, |c| c.typ), ends.tcp);
+        }
+        self.selected = Some(SelectedPath {
             local: candidate_type(pair.local().typ),
-            remote: candidate_type(pair.remote().typ),
-            protocol: if pair.local().protocol == RTCIceProtocol::Tcp { "tcp" } else { "udp" },
+            remote: candidate_type(remote),
+            protocol: if tcp { "tcp" } else { "udp" },
         });
     }
 
@@ -397,6 +411,10 @@ impl Viewer {
             return;
         }
         self.state = State::Closed(reason);
+        let (refused, given_up) = (self.channels.refused, self.channels.given_up);
+        if refused + given_up > 0 {
+            tracing::debug!(viewer = self.id.0, refused, given_up, "data channel: messages from and for the page");
+        }
         // queues a DTLS close_notify for the next drain
         if let Err(error) = self.connection.close() {
             tracing::debug!(viewer = self.id.0, %error, "close");
@@ -404,40 +422,20 @@ impl Viewer {
         let _ = self.events.try_send(ViewerEvent::Closed(reason));
     }
 
-    fn channel_opened(&mut self, id: RTCDataChannelId) {
-        let is_sync = self.connection.data_channel(id).is_some_and(|channel| channel.label() == "sync");
-        if is_sync {
-            self.channel.open = Some(id);
-        }
+    /// Text for it is brought to where it is now.
+    pub fn seated(&mut self) {
+        self.channels.seated(&self.events);
     }
 
-    fn channel_message(&mut self, now: Now, id: RTCDataChannelId, message: &[u8]) {
-        if self.channel.open != Some(id) {
-            return;
-        }
-        let second = now.monotonic.0 / 1_000_000;
-        if self.channel.second != second {
-            self.channel.second = second;
-            self.channel.answered = 0;
-        }
-        self.channel.answered += 1;
-        if self.channel.answered > sync_channel::MAX_MESSAGES_PER_S {
-            return;
-        }
-        if let Some(answer) = sync_channel::answer(now.monotonic, message) {
-            self.send_text(now, answer);
-        }
-    }
-
-    /// Sends on the "sync" channel; left out when it is not open or backed up.
+    /// Text of the room, on the "sync" channel.
     pub fn send_text(&mut self, now: Now, text: String) {
-        let Some(mut channel) = self.channel.open.and_then(|id| self.connection.data_channel(id)) else { return };
-        if channel.outstanding_bytes() > CHANNEL_BACKLOG_BYTES {
-            return;
+        if !self.channels.send(now, &mut self.connection, text, &self.events) {
+            tracing::debug!(viewer = self.id.0, "no data channel for a text");
         }
-        if let Err(error) = channel.send_text(now.instant, text) {
-            tracing::debug!(viewer = self.id.0, %error, "data channel");
-        }
+    }
+
+    pub fn send_figures(&mut self, now: Now, text: String) {
+        self.channels.send_figures(now, &mut self.connection, text);
     }
 
     pub fn stats(&self, pictures_dropped: u64) -> ViewerStats {

@@ -1,0 +1,590 @@
+//! The room: everybody who is here, who may change what, what was said, and the state all see alike. Sans-IO.
+//!
+//! Owns all of it; one concern per file beside this one. Must never open a socket, wait or read a clock, and never grow
+//! with what a peer sends. Input: what the pump saw and `now`; output: actions, in order. A seat is spoken to by its id,
+//! over whichever transport it has: that is the pump's business.
+
+mod calls;
+mod chat;
+pub mod people;
+mod rights;
+mod state;
+pub mod words;
+
+use crate::config::{HostLeaves, Preset, Role, RoomConfig};
+use crate::output::ViewerId;
+use crate::signal::message::{ByeReason, ErrorCode};
+use crate::stream::adjust::{AdjustError, Adjustable, Change};
+use crate::units::Micros;
+use calls::Calls;
+use chat::Chat;
+use people::{Arrival, People, Seat};
+use state::SharedState;
+use words::{ChatLine, Control, Leaving, Link, Peers, Report, RoomWords, Said, SeatId, SeatWords, Seated, Told};
+
+/// Bytes of one relayed message.
+const RELAYED_BYTES: usize = 16 * 1024;
+/// A link lives between a minute and 30 days.
+const LINK_S: std::ops::RangeInclusive<u64> = 60..=2_592_000;
+
+/// Both clocks: deadlines by the first, what people read by the second.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub now: Micros,
+    pub unix_ms: u64,
+}
+
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The seat's WebSocket came or went.
+    Socket {
+        seat: SeatId,
+        open: bool,
+    },
+    /// The seat's viewer is another one now, or none.
+    Viewer {
+        seat: SeatId,
+        viewer: Option<ViewerId>,
+    },
+    /// Its viewer has connected.
+    Watching {
+        seat: SeatId,
+    },
+    Said {
+        seat: SeatId,
+        said: Said,
+    },
+    /// It leaves for good.
+    Leaves {
+        seat: SeatId,
+    },
+    /// How things are.
+    Adjustable(&'a Adjustable),
+    /// What became of a change that was asked of the stream, if nothing did.
+    NotAdjusted {
+        seat: SeatId,
+        error: AdjustError,
+    },
+    /// Nobody may stay who came by this link.
+    Revoked {
+        link: &'a str,
+    },
+    /// Messages to the seat were lost on their way: it needs the state anew.
+    Behind {
+        seat: SeatId,
+    },
+    Tick,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    Tell {
+        to: SeatId,
+        told: Told,
+    },
+    /// Everybody but one.
+    TellAll {
+        told: Told,
+        but: Option<SeatId>,
+    },
+    /// Ask it of the stream.
+    Adjust {
+        seat: SeatId,
+        changes: Vec<Change>,
+    },
+    /// All transports of the seat end; it is no more.
+    End {
+        seat: SeatId,
+        reason: ByeReason,
+    },
+    Links {
+        seat: SeatId,
+        wish: LinkWish,
+    },
+}
+
+/// What a host wants of the links; judged by the room, done by whoever owns them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkWish {
+    Make { role: Role, for_s: u64, name: String },
+    List,
+    Revoke { id: String },
+}
+
+/// Signed links to come in by. Somebody else owns them; the room only judges who may ask.
+pub trait Links: Send + Sync {
+    /// `Err`: in words.
+    fn make(&self, role: Role, for_s: u64, name: &str) -> Result<Link, String>;
+    fn list(&self) -> Result<Vec<Link>, String>;
+    /// Those who came by it have to go: the caller sees to that.
+    fn revoke(&self, id: &str) -> Result<(), String>;
+    /// Revoked since the last call, by whatever way.
+    fn newly_revoked(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnedAway {
+    pub code: ErrorCode,
+    pub words: String,
+    pub retry_after_s: u32,
+}
+
+/// The part of the config that the room lives by.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub host_leaves: HostLeaves,
+    pub chat: bool,
+    pub max_people: usize,
+}
+
+impl Rules {
+    /// Everybody who may watch must find a seat.
+    pub fn new(config: &RoomConfig, max_viewers: u32) -> Rules {
+        let max_people = config.max_people.max(max_viewers) as usize;
+        Rules { host_leaves: config.host_leaves, chat: config.chat, max_people }
+    }
+}
+
+pub struct Room {
+    rules: Rules,
+    people: People,
+    control: Control,
+    /// By a host.
+    closed: bool,
+    /// Because the last host left (`room.host_leaves`).
+    hostless: bool,
+    muted: bool,
+    chat: Chat,
+    calls: Calls,
+    state: SharedState,
+}
+
+impl Room {
+    pub fn new(rules: Rules, presets: Vec<Preset>) -> Room {
+        Room {
+            rules,
+            people: People::default(),
+            control: Control::default(),
+            closed: false,
+            hostless: false,
+            muted: false,
+            chat: Chat::default(),
+            calls: Calls::default(),
+            state: SharedState::new(presets),
+        }
+    }
+
+    /// Somebody is at the door: a seat, an old one or a new one, or why not.
+    pub fn join(&mut self, at: Moment, arrival: Arrival, out: &mut Vec<Action>) -> Result<Seated, TurnedAway> {
+        let resume = arrival.resume.as_deref().unwrap_or_default();
+        let kept = self.people.kept_for(resume, &arrival.identity);
+        let (id, resumed) = match kept {
+            Some(id) => (id, true),
+            None => {
+                self.admit(at, &arrival, out)?;
+                let host = arrival.identity.role == Role::Host && arrival.talks;
+                let id = self.people.seat(at.now, arrival);
+                self.open_again(host, out);
+                (id, false)
+            }
+        };
+        if let Some(person) = self.people.get(id).filter(|_| !resumed).map(|seat| seat.person(at.now)) {
+            out.push(Action::TellAll { told: joined(person), but: Some(id) });
+        }
+        out.push(Action::Tell { to: id, told: self.state.snapshot() });
+        Ok(self.welcome(at, id, resumed))
+    }
+
+    fn admit(&mut self, at: Moment, arrival: &Arrival, out: &mut Vec<Action>) -> Result<(), TurnedAway> {
+        let away = |code, words: &str, retry_after_s| Err(TurnedAway { code, words: words.into(), retry_after_s });
+        if self.people.is_put_out(at.now, arrival) {
+            return away(ErrorCode::Closed, "a host has asked you to leave; come back later", 60);
+        }
+        if self.is_closed() && arrival.identity.role < Role::Host {
+            return away(ErrorCode::Closed, "the room is closed to newcomers", 10);
+        }
+        if self.people.len() < self.rules.max_people {
+            return Ok(());
+        }
+        match self.people.longest_gone() {
+            Some(gone) => {
+                self.leave(at, gone, Leaving::Lost, out);
+                Ok(())
+            }
+            None => away(ErrorCode::Full, &format!("all {} seats are taken", self.rules.max_people), 5),
+        }
+    }
+
+    fn welcome(&self, at: Moment, id: SeatId, resumed: bool) -> Seated {
+        let seat = self.people.get(id).expect("joined or found just before");
+        Seated {
+            seat: SeatWords { id, name: seat.name.clone(), role: seat.role },
+            resume: seat.resume.clone(),
+            resumed,
+            viewer: seat.viewer.map(|viewer| viewer.0),
+            room: RoomWords {
+                people: self.people.list(at.now),
+                control: self.control.clone(),
+                closed: self.is_closed(),
+                muted: self.is_muted(),
+                chat: self.chat.lines(),
+            },
+        }
+    }
+
+    pub fn handle(&mut self, at: Moment, input: Input, out: &mut Vec<Action>) {
+        match input {
+            Input::Socket { seat, open } => self.presence(at, seat, out, |seat| {
+                seat.socket = open;
+                // the table is for a page that looks at it
+                seat.table &= open;
+            }),
+            Input::Viewer { seat, viewer } => self.presence(at, seat, out, |seat| {
+                seat.viewer = viewer;
+                seat.watching = false;
+            }),
+            Input::Watching { seat } => self.presence(at, seat, out, |seat| seat.watching = seat.viewer.is_some()),
+            Input::Said { seat, said } => self.said(at, seat, said, out),
+            Input::Leaves { seat } => self.leave(at, seat, Leaving::Left, out),
+            Input::Adjustable(adjustable) => self.update(at, adjustable, out),
+            Input::NotAdjusted { seat, error } => refuse(seat, ErrorCode::BadValue, &error.to_string(), out),
+            Input::Revoked { link } => {
+                for seat in self.people.came_by_link(link) {
+                    self.leave(at, seat, Leaving::Revoked, out);
+                }
+            }
+            Input::Behind { seat } => out.push(Action::Tell { to: seat, told: self.state.snapshot() }),
+            Input::Tick => {
+                for seat in self.people.lost(at.now) {
+                    self.leave(at, seat, Leaving::Lost, out);
+                }
+            }
+        }
+    }
+
+    /// When `Tick` is due.
+    pub fn next_deadline(&self) -> Option<Micros> {
+        self.people.next_loss()
+    }
+
+    pub fn people(&self) -> impl Iterator<Item = &Seat> {
+        self.people.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.people.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.people.is_empty()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed || self.hostless
+    }
+
+    fn is_muted(&self) -> bool {
+        self.muted || !self.rules.chat
+    }
+
+    fn presence(&mut self, at: Moment, id: SeatId, out: &mut Vec<Action>, change: impl FnOnce(&mut Seat)) {
+        let Some(seat) = self.people.get_mut(id) else { return };
+        let before = seat.watching;
+        change(seat);
+        let changed = seat.watching != before;
+        let person = seat.person(at.now);
+        self.people.note_presence(at.now, id);
+        if changed {
+            out.push(Action::TellAll {
+                told: Told::Peers(Peers { changed: Some(person), ..Peers::default() }),
+                but: None,
+            });
+        }
+    }
+
+    fn said(&mut self, at: Moment, from: SeatId, said: Said, out: &mut Vec<Action>) {
+        let Some(seat) = self.people.get_mut(from) else { return };
+        let least = rights::least_role(&said);
+        if seat.role < least {
+            let words = format!("this needs {}", role_word(least));
+            return refuse(from, ErrorCode::Refused, &words, out);
+        }
+        if rights::is_weighty(&said) && !seat.weighty.take(at.now) {
+            return refuse(from, ErrorCode::TooFast, "too many requests at once; this one was dropped", out);
+        }
+        if let Some(to) = addressee(&said)
+            && (to == from && is_call(&said) || self.people.get(to).is_none_or(|seat| !seat.talks))
+        {
+            return refuse(from, ErrorCode::UnknownSeat, "there is nobody of this number to be reached", out);
+        }
+        match said {
+            Said::Request { withdraw } => self.request(from, withdraw, out),
+            Said::Grant { to } => self.set_holder(Some(to), out),
+            Said::Revoke => self.set_holder(None, out),
+            Said::Release if self.control.holder == Some(from) => self.set_holder(None, out),
+            Said::Release => refuse(from, ErrorCode::Refused, "you do not hold control", out),
+            Said::Role { to, role } => self.role(at, from, to, role, out),
+            Said::Kick { to } => self.kick(at, from, to, out),
+            Said::Room { closed, muted } => self.set_rules(closed, muted, out),
+            Said::Chat { text } => self.chat(at, from, &text, out),
+            Said::Set { base, values } => self.set(at, from, base, &values, out),
+            Said::Call { to } => self.call(at, from, to, out),
+            Said::Accept { to } => match self.calls.accept(at.now, from, to) {
+                true => out.push(Action::Tell { to, told: Told::Accept { from } }),
+                false => not_agreed(from, out),
+            },
+            Said::Decline { to } => self.hang_up(from, to, Told::Decline { from }, out),
+            Said::Hangup { to } => self.hang_up(from, to, Told::Hangup { from, reason: None }, out),
+            Said::Relay { to, body } => self.relay(at, from, to, body, out),
+            Said::Link { role, for_s, name } => match LINK_S.contains(&for_s) {
+                true => out.push(Action::Links {
+                    seat: from,
+                    wish: LinkWish::Make { role, for_s, name: people::clean_name(&name) },
+                }),
+                false => refuse(from, ErrorCode::BadValue, "a link lives from 60 s to 30 days", out),
+            },
+            Said::Links => out.push(Action::Links { seat: from, wish: LinkWish::List }),
+            Said::Unlink { id } => out.push(Action::Links { seat: from, wish: LinkWish::Revoke { id } }),
+            Said::Report(report) => self.note(from, |seat| seat.report = Some(Report::sound(report))),
+            Said::Watch { on } => self.note(from, |seat| seat.table = on),
+        }
+    }
+
+    fn note(&mut self, id: SeatId, change: impl FnOnce(&mut Seat)) {
+        if let Some(seat) = self.people.get_mut(id) {
+            change(seat);
+        }
+    }
+
+    fn request(&mut self, from: SeatId, withdraw: bool, out: &mut Vec<Action>) {
+        let before = self.control.asking.len();
+        let asks = self.control.asking.contains(&from);
+        if withdraw {
+            self.control.asking.retain(|id| *id != from);
+        } else if !asks && self.control.holder != Some(from) {
+            self.control.asking.push(from);
+        }
+        if self.control.asking.len() != before {
+            self.tell_control(out);
+        }
+    }
+
+    fn set_holder(&mut self, holder: Option<SeatId>, out: &mut Vec<Action>) {
+        let before = self.control.clone();
+        self.control.holder = holder;
+        self.control.asking.retain(|id| Some(*id) != holder);
+        if self.control != before {
+            self.tell_control(out);
+        }
+    }
+
+    fn tell_control(&self, out: &mut Vec<Action>) {
+        out.push(Action::TellAll { told: Told::Control(self.control.clone()), but: None });
+    }
+
+    fn role(&mut self, at: Moment, from: SeatId, to: SeatId, role: Role, out: &mut Vec<Action>) {
+        let is_last = self.people.hosts() == 1 && self.people.get(to).is_some_and(|seat| seat.role == Role::Host);
+        if is_last && role != Role::Host {
+            return refuse(from, ErrorCode::Refused, "the last host stays host", out);
+        }
+        let Some(seat) = self.people.get_mut(to) else { return };
+        if seat.role == role {
+            return;
+        }
+        seat.role = role;
+        seat.table &= role == Role::Host;
+        let person = seat.person(at.now);
+        out.push(Action::TellAll { told: Told::Peers(Peers { changed: Some(person), ..Peers::default() }), but: None });
+        self.open_again(role == Role::Host, out);
+    }
+
+    fn kick(&mut self, at: Moment, from: SeatId, to: SeatId, out: &mut Vec<Action>) {
+        if from == to || self.people.get(to).is_none() {
+            return refuse(from, ErrorCode::UnknownSeat, "there is nobody of this number to be put out", out);
+        }
+        self.leave(at, to, Leaving::Kicked, out);
+    }
+
+    fn set_rules(&mut self, closed: Option<bool>, muted: Option<bool>, out: &mut Vec<Action>) {
+        self.closed = closed.unwrap_or(self.closed);
+        self.hostless &= closed.is_none();
+        self.muted = muted.unwrap_or(self.muted);
+        self.tell_rules(out);
+    }
+
+    fn tell_rules(&self, out: &mut Vec<Action>) {
+        let told = Told::Room { closed: self.is_closed(), muted: self.is_muted() };
+        out.push(Action::TellAll { told, but: None });
+    }
+
+    /// A host is back.
+    fn open_again(&mut self, host: bool, out: &mut Vec<Action>) {
+        if host && std::mem::take(&mut self.hostless) {
+            self.tell_rules(out);
+        }
+    }
+
+    fn chat(&mut self, at: Moment, from: SeatId, text: &str, out: &mut Vec<Action>) {
+        let muted = self.is_muted();
+        let Some(seat) = self.people.get_mut(from) else { return };
+        if muted && seat.role < Role::Host {
+            return refuse(from, ErrorCode::Muted, "the chat is muted: only hosts may write", out);
+        }
+        let Some(text) = chat::clean(text) else { return };
+        if text.chars().count() > chat::LONGEST {
+            let words = format!("more than {} characters", chat::LONGEST);
+            return refuse(from, ErrorCode::TooLong, &words, out);
+        }
+        if !seat.chat.take(at.now) {
+            return refuse(from, ErrorCode::TooFast, "more than 5 lines in 5 s; this one was dropped", out);
+        }
+        let line = ChatLine { from, name: seat.name.clone(), text, at_ms: at.unix_ms };
+        self.chat.add(line.clone());
+        out.push(Action::TellAll { told: Told::Chat(line), but: None });
+    }
+
+    fn set(&mut self, at: Moment, from: SeatId, base: u64, values: &words::Values, out: &mut Vec<Action>) {
+        let role = self.people.get(from).map_or(Role::Viewer, |seat| seat.role);
+        if !rights::may_set(role, self.control.holder == Some(from), self.control.holder.is_none()) {
+            return refuse(from, ErrorCode::Refused, "you do not hold control; ask for it", out);
+        }
+        match self.state.set(at.now, from, base, values) {
+            Ok(changes) if changes.is_empty() => {}
+            Ok(changes) => out.push(Action::Adjust { seat: from, changes }),
+            Err((code, words)) => {
+                refuse(from, code, &words, out);
+                if code == ErrorCode::Stale {
+                    out.push(Action::Tell { to: from, told: self.state.snapshot() });
+                }
+            }
+        }
+    }
+
+    fn update(&mut self, at: Moment, adjustable: &Adjustable, out: &mut Vec<Action>) {
+        let news = self.state.update(at.now, adjustable);
+        out.extend(news.told.into_iter().map(|told| Action::TellAll { told, but: None }));
+        for (seat, change) in news.changes {
+            out.push(Action::Adjust { seat, changes: vec![change] });
+        }
+    }
+
+    fn call(&mut self, at: Moment, from: SeatId, to: SeatId, out: &mut Vec<Action>) {
+        let name = self.people.get(from).map(|seat| seat.name.clone()).unwrap_or_default();
+        match self.calls.ask(at.now, from, to) {
+            true => out.push(Action::Tell { to, told: Told::Call { from, name } }),
+            false => refuse(from, ErrorCode::TooFast, "too many calls that nobody has answered", out),
+        }
+    }
+
+    fn hang_up(&mut self, from: SeatId, to: SeatId, told: Told, out: &mut Vec<Action>) {
+        match self.calls.end(from, to) {
+            true => out.push(Action::Tell { to, told }),
+            false => not_agreed(from, out),
+        }
+    }
+
+    fn relay(&mut self, at: Moment, from: SeatId, to: SeatId, body: String, out: &mut Vec<Action>) {
+        if !self.calls.have_agreed(from, to) {
+            return not_agreed(from, out);
+        }
+        if body.len() > RELAYED_BYTES {
+            let words = format!("more than {RELAYED_BYTES} bytes");
+            return refuse(from, ErrorCode::TooLong, &words, out);
+        }
+        let in_time = self.people.get_mut(from).is_some_and(|seat| seat.relayed.take(at.now));
+        match in_time {
+            true => out.push(Action::Tell { to, told: Told::Relay { from, body } }),
+            false => refuse(from, ErrorCode::TooFast, "more than 20 relayed messages per second", out),
+        }
+    }
+
+    fn leave(&mut self, at: Moment, id: SeatId, why: Leaving, out: &mut Vec<Action>) {
+        let gone = match why {
+            Leaving::Kicked => self.people.put_out(at.now, id),
+            _ => self.people.leave(id),
+        };
+        let Some(seat) = gone else { return };
+        out.push(Action::End { seat: id, reason: bye(why) });
+        let told = Told::Peers(Peers { left: Some(id), reason: Some(why), ..Peers::default() });
+        out.push(Action::TellAll { told, but: Some(id) });
+        for partner in self.calls.leave(id) {
+            out.push(Action::Tell { to: partner, told: Told::Hangup { from: id, reason: Some(why) } });
+        }
+        self.forget(&seat, out);
+    }
+
+    /// What hung on somebody who has left.
+    fn forget(&mut self, seat: &Seat, out: &mut Vec<Action>) {
+        let before = self.control.clone();
+        self.control.asking.retain(|id| *id != seat.id);
+        self.control.holder = self.control.holder.filter(|holder| *holder != seat.id);
+        let last_host = seat.role == Role::Host && seat.talks && self.people.hosts() == 0;
+        match self.rules.host_leaves {
+            HostLeaves::Release if last_host => self.control.holder = None,
+            HostLeaves::Close if last_host => {
+                self.hostless = true;
+                self.tell_rules(out);
+            }
+            HostLeaves::Keep | HostLeaves::Release | HostLeaves::Close => {}
+        }
+        if self.control != before {
+            self.tell_control(out);
+        }
+    }
+}
+
+fn joined(person: words::Person) -> Told {
+    Told::Peers(Peers { joined: Some(person), ..Peers::default() })
+}
+
+fn bye(why: Leaving) -> ByeReason {
+    match why {
+        Leaving::Left | Leaving::Lost => ByeReason::Left,
+        Leaving::Kicked => ByeReason::Kicked,
+        Leaving::Revoked => ByeReason::Revoked,
+    }
+}
+
+/// Somebody who must be there to hear of it.
+fn addressee(said: &Said) -> Option<SeatId> {
+    match said {
+        Said::Grant { to }
+        | Said::Role { to, .. }
+        | Said::Call { to }
+        | Said::Accept { to }
+        | Said::Decline { to }
+        | Said::Hangup { to }
+        | Said::Relay { to, .. } => Some(*to),
+        _ => None,
+    }
+}
+
+fn is_call(said: &Said) -> bool {
+    matches!(
+        said,
+        Said::Call { .. } | Said::Accept { .. } | Said::Decline { .. } | Said::Hangup { .. } | Said::Relay { .. }
+    )
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Viewer => "a viewer",
+        Role::Operator => "an operator",
+        Role::Host => "a host",
+    }
+}
+
+fn not_agreed(to: SeatId, out: &mut Vec<Action>) {
+    refuse(to, ErrorCode::NotAgreed, "there is no call between you two", out);
+}
+
+fn refuse(to: SeatId, code: ErrorCode, words: &str, out: &mut Vec<Action>) {
+    out.push(Action::Tell { to, told: Told::Error { code, message: words.chars().take(160).collect() } });
+}
+
+#[cfg(test)]
+#[path = "room_tests.rs"]
+mod tests;

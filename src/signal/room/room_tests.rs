@@ -1,0 +1,540 @@
+//! What the room promises, in microseconds of a clock that only the test moves.
+
+use super::*;
+use crate::signal::identity::{Identity, Proof};
+use crate::signal::message::Heard;
+use crate::stream::adjust::{Control as CameraControl, ControlKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+const START: Micros = Micros(60_000_000);
+
+struct Bench {
+    room: Room,
+    now: Micros,
+    out: Vec<Action>,
+    tokens: u64,
+}
+
+fn rules(host_leaves: HostLeaves) -> Rules {
+    Rules { host_leaves, chat: true, max_people: 8 }
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::with(rules(HostLeaves::Keep))
+    }
+
+    fn with(rules: Rules) -> Bench {
+        let mut room = Room::new(rules, Vec::new());
+        let at = Moment { now: START, unix_ms: 0 };
+        room.handle(at, Input::Adjustable(&camera(0)), &mut Vec::new());
+        Bench { room, now: START, out: Vec::new(), tokens: 0 }
+    }
+
+    fn at(&self) -> Moment {
+        Moment { now: self.now, unix_ms: self.now.0 / 1000 }
+    }
+
+    fn arrive(&mut self, name: &str, role: Role, resume: Option<&str>) -> Result<Seated, TurnedAway> {
+        self.tokens += 1;
+        let arrival = Arrival {
+            identity: Identity { name: name.into(), role, proof: Proof::User },
+            wish: String::new(),
+            resume: resume.map(str::to_string),
+            token: format!("token {}", self.tokens),
+            from: IpAddr::from([192, 0, 2, 1]),
+            talks: true,
+        };
+        self.out.clear();
+        let at = self.at();
+        let seated = self.room.join(at, arrival, &mut self.out)?;
+        self.room.handle(at, Input::Socket { seat: seated.seat.id, open: true }, &mut self.out);
+        Ok(seated)
+    }
+
+    /// Comes in with an open socket.
+    fn seat(&mut self, name: &str, role: Role) -> SeatId {
+        self.arrive(name, role, None).expect("there is room").seat.id
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.room.handle(self.at(), input, &mut out);
+        out
+    }
+
+    fn say(&mut self, seat: SeatId, text: &str) -> Vec<Action> {
+        match Heard::parse(text) {
+            Ok(Heard::Said(said)) => self.input(Input::Said { seat, said }),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn wait(&mut self, span: Duration) -> Vec<Action> {
+        self.now = self.now + span;
+        self.input(Input::Tick)
+    }
+}
+
+fn camera(brightness: i64) -> Adjustable {
+    let control = CameraControl {
+        key: "brightness".into(),
+        name: "Brightness".into(),
+        kind: ControlKind::Integer { minimum: 0, maximum: 255, step: 1 },
+        value: brightness,
+        default: 128,
+        read_only: false,
+        inactive: false,
+    };
+    Adjustable { version: 1, controls: vec![control], layers: vec![] }
+}
+
+fn codes(out: &[Action]) -> Vec<ErrorCode> {
+    let code = |action: &Action| match action {
+        Action::Tell { told: Told::Error { code, .. }, .. } => Some(*code),
+        _ => None,
+    };
+    out.iter().filter_map(code).collect()
+}
+
+fn all(told: Told) -> Action {
+    Action::TellAll { told, but: None }
+}
+
+fn control(holder: Option<SeatId>, asking: &[SeatId]) -> Action {
+    all(Told::Control(Control { holder, asking: asking.to_vec() }))
+}
+
+#[test]
+fn everybody_hears_who_joins_changes_and_leaves() {
+    let mut bench = Bench::new();
+    let ann = bench.seat("Ann", Role::Host);
+    let bob = bench.arrive("Bob", Role::Viewer, None).unwrap();
+    let names: Vec<&str> = bob.room.people.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!((names, bob.resumed, bob.viewer), (vec!["Ann", "Bob"], false, None));
+    let bob = bob.seat.id;
+    let joined = bench.out.iter().find_map(|action| match action {
+        Action::TellAll { told: Told::Peers(peers), but } => peers.joined.clone().map(|person| (person.id, *but)),
+        _ => None,
+    });
+    assert_eq!(joined, Some((bob, Some(bob))));
+    assert!(matches!(bench.out[1], Action::Tell { to, told: Told::State { .. } } if to == bob));
+
+    let out = bench.say(ann, &format!(r#"{{"type":"role","to":{},"role":"operator"}}"#, bob.0));
+    let [Action::TellAll { told: Told::Peers(Peers { changed: Some(person), .. }), .. }] = &out[..] else {
+        panic!("{out:?}")
+    };
+    assert_eq!((person.id, person.role), (bob, Role::Operator));
+    bench.input(Input::Viewer { seat: bob, viewer: Some(ViewerId(4)) });
+    let out = bench.input(Input::Watching { seat: bob });
+    assert!(matches!(&out[..], [Action::TellAll { told: Told::Peers(p), .. }] if p.changed.as_ref().unwrap().watching));
+    let out = bench.input(Input::Leaves { seat: bob });
+    assert_eq!(out[0], Action::End { seat: bob, reason: ByeReason::Left });
+    let left = Peers { left: Some(bob), reason: Some(Leaving::Left), ..Peers::default() };
+    assert_eq!(out[1], Action::TellAll { told: Told::Peers(left), but: Some(bob) });
+}
+
+#[test]
+fn control_is_asked_for_granted_handed_over_released_and_revoked() {
+    let mut bench = Bench::new();
+    let (ann, bob, cat) =
+        (bench.seat("Ann", Role::Host), bench.seat("Bob", Role::Viewer), bench.seat("Cat", Role::Viewer));
+    assert_eq!(bench.say(bob, r#"{"type":"request"}"#), [control(None, &[bob])]);
+    assert_eq!(bench.say(bob, r#"{"type":"request"}"#), [], "asked already");
+    assert_eq!(bench.say(cat, r#"{"type":"request"}"#), [control(None, &[bob, cat])]);
+    assert_eq!(bench.say(bob, r#"{"type":"request","withdraw":true}"#), [control(None, &[cat])]);
+    let grant = |to: SeatId| format!(r#"{{"type":"grant","to":{}}}"#, to.0);
+    assert_eq!(codes(&bench.say(bob, &grant(bob))), [ErrorCode::Refused]);
+    assert_eq!(bench.say(ann, &grant(cat)), [control(Some(cat), &[])]);
+    assert_eq!(codes(&bench.say(cat, &grant(bob))), [ErrorCode::Refused], "the holder may not grant");
+    assert_eq!(bench.say(ann, &grant(bob)), [control(Some(bob), &[])]);
+    assert_eq!(codes(&bench.say(cat, r#"{"type":"release"}"#)), [ErrorCode::Refused]);
+    assert_eq!(bench.say(bob, r#"{"type":"release"}"#), [control(None, &[])]);
+    bench.say(ann, &grant(bob));
+    assert_eq!(bench.say(ann, r#"{"type":"revoke"}"#), [control(None, &[])]);
+    bench.say(ann, &grant(bob));
+    let out = bench.input(Input::Leaves { seat: bob });
+    assert!(out.contains(&control(None, &[])), "{out:?}");
+    assert_eq!(codes(&bench.say(ann, r#"{"type":"grant","to":99}"#)), [ErrorCode::UnknownSeat]);
+}
+
+#[test]
+fn who_may_change_the_state_depends_on_control() {
+    let mut bench = Bench::new();
+    let (ann, bob, cat) =
+        (bench.seat("Ann", Role::Host), bench.seat("Bob", Role::Operator), bench.seat("Cat", Role::Viewer));
+    let set = r#"{"type":"set","base":1,"values":{"control.brightness":7}}"#;
+    let mine =
+        |seat, value| vec![Action::Adjust { seat, changes: vec![Change::Control { key: "brightness".into(), value }] }];
+    assert_eq!(codes(&bench.say(cat, set)), [ErrorCode::Refused]);
+    assert_eq!(bench.say(bob, set), mine(bob, 7), "an operator, while nobody holds control");
+    let told = bench.input(Input::Adjustable(&camera(7)));
+    let values = [("control.brightness".to_string(), 7.into())].into();
+    assert_eq!(told, [all(Told::Patch { version: 2, values, by: Some(bob) })]);
+    bench.say(ann, &format!(r#"{{"type":"grant","to":{}}}"#, cat.0));
+    assert_eq!(codes(&bench.say(bob, set)), [ErrorCode::Refused]);
+    let out = bench.say(cat, set);
+    assert_eq!(codes(&out), [ErrorCode::Stale]);
+    assert!(matches!(out[1], Action::Tell { to, told: Told::State { version: 2, .. } } if to == cat));
+    let set = r#"{"type":"set","base":2,"values":{"control.brightness":8}}"#;
+    assert_eq!((bench.say(cat, set), bench.say(ann, set).len()), (mine(cat, 8), 2), "hosts too, but not blindly");
+    let refused = Input::NotAdjusted { seat: cat, error: AdjustError::Busy };
+    assert_eq!(codes(&bench.input(refused)), [ErrorCode::BadValue]);
+}
+
+#[test]
+fn a_seat_is_kept_for_thirty_seconds_with_name_role_and_control() {
+    let mut bench = Bench::new();
+    let ann = bench.seat("Ann", Role::Host);
+    let bob = bench.arrive("Bob", Role::Viewer, None).unwrap();
+    let (resume, bob) = (bob.resume, bob.seat.id);
+    bench.say(ann, &format!(r#"{{"type":"role","to":{},"role":"operator"}}"#, bob.0));
+    bench.say(ann, &format!(r#"{{"type":"grant","to":{}}}"#, bob.0));
+    assert_eq!(bench.input(Input::Socket { seat: bob, open: false }), []);
+    assert_eq!(bench.wait(Duration::from_secs(29)), []);
+    let back = bench.arrive("Bob", Role::Viewer, Some(&resume)).unwrap();
+    assert_eq!((back.resumed, back.seat.id, back.seat.role), (true, bob, Role::Operator));
+    assert_eq!(back.room.control.holder, Some(bob));
+    assert!(
+        !bench.out.iter().any(|action| matches!(action, Action::TellAll { .. })),
+        "nobody is told: {:?}",
+        bench.out
+    );
+    let stranger = bench.arrive("Eve", Role::Viewer, Some(&resume)).unwrap();
+    assert!(!stranger.resumed, "a token in other hands");
+
+    // its viewer alone keeps it
+    bench.input(Input::Viewer { seat: bob, viewer: Some(ViewerId(1)) });
+    bench.input(Input::Socket { seat: bob, open: false });
+    assert_eq!(bench.wait(Duration::from_secs(3600)), []);
+    bench.input(Input::Viewer { seat: bob, viewer: None });
+    assert_eq!(bench.wait(Duration::from_micros(29_999_999)), []);
+    let out = bench.wait(Duration::from_micros(1));
+    let left = Peers { left: Some(bob), reason: Some(Leaving::Lost), ..Peers::default() };
+    assert!(out.contains(&Action::TellAll { told: Told::Peers(left), but: Some(bob) }), "{out:?}");
+    assert!(!bench.arrive("Bob", Role::Viewer, Some(&resume)).unwrap().resumed);
+}
+
+#[test]
+fn who_was_kicked_stays_out_for_a_minute() {
+    let mut bench = Bench::new();
+    let ann = bench.seat("Ann", Role::Host);
+    let bob = bench.arrive("Bob", Role::Viewer, None).unwrap();
+    let kick = format!(r#"{{"type":"kick","to":{}}}"#, bob.seat.id.0);
+    assert_eq!(codes(&bench.say(bob.seat.id, &kick)), [ErrorCode::Refused]);
+    let out = bench.say(ann, &kick);
+    assert_eq!(out[0], Action::End { seat: bob.seat.id, reason: ByeReason::Kicked });
+    for resume in [None, Some(bob.resume.as_str())] {
+        assert_eq!(bench.arrive("Bob", Role::Viewer, resume).unwrap_err().code, ErrorCode::Closed);
+    }
+    assert!(bench.arrive("Cat", Role::Viewer, None).is_ok());
+    bench.wait(Duration::from_secs(60));
+    assert!(bench.arrive("Bob", Role::Viewer, None).is_ok());
+    assert_eq!(codes(&bench.say(ann, &format!(r#"{{"type":"kick","to":{}}}"#, ann.0))), [ErrorCode::UnknownSeat]);
+}
+
+#[test]
+fn a_closed_room_lets_in_hosts_and_those_who_come_back() {
+    let mut bench = Bench::new();
+    let ann = bench.seat("Ann", Role::Host);
+    let bob = bench.arrive("Bob", Role::Viewer, None).unwrap();
+    assert_eq!(bench.say(ann, r#"{"type":"room","closed":true}"#), [all(Told::Room { closed: true, muted: false })]);
+    assert_eq!(bench.arrive("Cat", Role::Viewer, None).unwrap_err().code, ErrorCode::Closed);
+    assert!(bench.arrive("Bob", Role::Viewer, Some(&bob.resume)).unwrap().resumed);
+    assert!(bench.arrive("Dan", Role::Host, None).unwrap().room.closed);
+    bench.say(ann, r#"{"type":"room","closed":false}"#);
+    assert!(bench.arrive("Cat", Role::Viewer, None).is_ok());
+}
+
+#[test]
+fn a_full_room_gives_the_seat_of_whoever_is_gone_longest() {
+    let mut bench = Bench::new();
+    let seats: Vec<SeatId> = (0..8).map(|n| bench.seat(&format!("P{n}"), Role::Viewer)).collect();
+    assert_eq!(bench.arrive("Late", Role::Viewer, None).unwrap_err().code, ErrorCode::Full);
+    bench.input(Input::Socket { seat: seats[3], open: false });
+    bench.now = bench.now + Duration::from_secs(1);
+    bench.input(Input::Socket { seat: seats[5], open: false });
+    bench.seat("Late", Role::Viewer);
+    assert!(bench.out.contains(&Action::End { seat: seats[3], reason: ByeReason::Left }), "{:?}", bench.out);
+    assert_eq!(bench.room.len(), 8);
+}
+
+#[test]
+fn the_config_decides_what_becomes_of_a_room_without_a_host() {
+    for (rule, holder, closed) in
+        [(HostLeaves::Keep, true, false), (HostLeaves::Release, false, false), (HostLeaves::Close, true, true)]
+    {
+        let mut bench = Bench::with(rules(rule));
+        let (ann, bob) = (bench.seat("Ann", Role::Host), bench.seat("Bob", Role::Viewer));
+        bench.say(ann, &format!(r#"{{"type":"grant","to":{}}}"#, bob.0));
+        let demote = format!(r#"{{"type":"role","to":{},"role":"viewer"}}"#, ann.0);
+        assert_eq!(codes(&bench.say(ann, &demote)), [ErrorCode::Refused], "the last host stays host");
+        bench.input(Input::Leaves { seat: ann });
+        let kept = bench.room.control.holder == Some(bob);
+        assert_eq!((kept, bench.arrive("Cat", Role::Viewer, None).is_err()), (holder, closed), "{rule:?}");
+        bench.seat("Ann", Role::Host);
+        assert!(bench.arrive("Cat", Role::Viewer, None).is_ok(), "{rule:?}: a host is back");
+    }
+}
+
+#[test]
+fn chat_is_clean_limited_kept_and_can_be_muted() {
+    let mut bench = Bench::new();
+    let (ann, bob) = (bench.seat("Ann", Role::Host), bench.seat("Bob", Role::Viewer));
+    let line = ChatLine { from: bob, name: "Bob".into(), text: "你好\nx".into(), at_ms: START.0 / 1000 };
+    assert_eq!(bench.say(bob, "{\"type\":\"chat\",\"text\":\" 你好\\u0007\\nx \"}"), [all(Told::Chat(line))]);
+    let long = |count: usize| format!(r#"{{"type":"chat","text":"{}"}}"#, "é".repeat(count));
+    assert_eq!(codes(&bench.say(bob, &long(501))), [ErrorCode::TooLong]);
+    for _ in 0..4 {
+        assert_eq!(codes(&bench.say(bob, &long(500))), []);
+    }
+    assert_eq!(codes(&bench.say(bob, &long(1))), [ErrorCode::TooFast]);
+    bench.wait(Duration::from_secs(1));
+    assert_eq!(codes(&bench.say(bob, &long(1))), []);
+    bench.say(ann, r#"{"type":"room","muted":true}"#);
+    bench.wait(Duration::from_secs(5));
+    assert_eq!(codes(&bench.say(bob, &long(1))), [ErrorCode::Muted]);
+    assert_eq!(codes(&bench.say(ann, &long(1))), []);
+    assert_eq!(bench.arrive("Cat", Role::Viewer, None).unwrap().room.chat.len(), 7);
+}
+
+#[test]
+fn relays_need_a_call_that_both_want() {
+    let mut bench = Bench::new();
+    let (ann, bob) = (bench.seat("Ann", Role::Viewer), bench.seat("Bob", Role::Viewer));
+    let to = |kind: &str, to: SeatId| format!(r#"{{"type":"{kind}","to":{},"body":"offer"}}"#, to.0);
+    assert_eq!(codes(&bench.say(ann, &to("relay", bob))), [ErrorCode::NotAgreed]);
+    assert_eq!(
+        bench.say(ann, &to("call", bob)),
+        [Action::Tell { to: bob, told: Told::Call { from: ann, name: "Ann".into() } }]
+    );
+    assert_eq!(codes(&bench.say(ann, &to("accept", bob))), [ErrorCode::NotAgreed]);
+    assert_eq!(codes(&bench.say(ann, &to("relay", bob))), [ErrorCode::NotAgreed], "not answered yet");
+    assert_eq!(bench.say(bob, &to("accept", ann)), [Action::Tell { to: ann, told: Told::Accept { from: bob } }]);
+    let relayed = Action::Tell { to: bob, told: Told::Relay { from: ann, body: "offer".into() } };
+    assert_eq!(bench.say(ann, &to("relay", bob)), [relayed]);
+    let large = format!(r#"{{"type":"relay","to":{},"body":"{}"}}"#, bob.0, "x".repeat(RELAYED_BYTES + 1));
+    assert_eq!(codes(&bench.say(ann, &large)), [ErrorCode::TooLong]);
+    for _ in 0..19 {
+        assert_eq!(codes(&bench.say(ann, &to("relay", bob))), []);
+    }
+    assert_eq!(codes(&bench.say(ann, &to("relay", bob))), [ErrorCode::TooFast]);
+    let out = bench.input(Input::Leaves { seat: bob });
+    let ended = Told::Hangup { from: bob, reason: Some(Leaving::Left) };
+    assert!(out.contains(&Action::Tell { to: ann, told: ended }), "{out:?}");
+    assert_eq!(codes(&bench.say(ann, &to("relay", bob))), [ErrorCode::UnknownSeat]);
+    assert_eq!(codes(&bench.say(ann, &to("call", ann))), [ErrorCode::UnknownSeat]);
+}
+
+#[test]
+fn who_came_by_a_revoked_link_has_to_go() {
+    let mut bench = Bench::new();
+    let ann = bench.seat("Ann", Role::Host);
+    let guest = Arrival {
+        identity: Identity { name: String::new(), role: Role::Viewer, proof: Proof::Link("l1".into()) },
+        wish: "Guest of Ann".into(),
+        resume: None,
+        token: "g".into(),
+        from: IpAddr::from([192, 0, 2, 9]),
+        talks: true,
+    };
+    let at = bench.at();
+    let guest = bench.room.join(at, guest, &mut Vec::new()).unwrap();
+    let out = bench.say(ann, r#"{"type":"unlink","id":"l1"}"#);
+    assert_eq!(out, [Action::Links { seat: ann, wish: LinkWish::Revoke { id: "l1".into() } }]);
+    let out = bench.input(Input::Revoked { link: "l1" });
+    assert_eq!(out[0], Action::End { seat: guest.seat.id, reason: ByeReason::Revoked });
+    for text in [r#"{"type":"link","role":"host","for_s":59}"#, r#"{"type":"link","role":"viewer","for_s":2592001}"#] {
+        assert_eq!(codes(&bench.say(ann, text)), [ErrorCode::BadValue]);
+    }
+}
+
+/// xorshift64*: the same sequence on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
+    }
+}
+
+/// What somebody outside can know; every promise is checked there.
+#[derive(Default)]
+struct World {
+    /// Token of each seat that is here.
+    here: BTreeMap<SeatId, String>,
+    kicked: Vec<String>,
+    asked: BTreeSet<(SeatId, SeatId)>,
+    agreed: BTreeSet<(SeatId, SeatId)>,
+    version: u64,
+}
+
+impl World {
+    fn check(&mut self, out: &[Action], by: Option<SeatId>) {
+        assert!(out.len() <= 64, "{out:?}");
+        for action in out {
+            match action {
+                Action::End { seat, reason } => {
+                    let token = self.here.remove(seat).expect("ended once");
+                    if *reason == ByeReason::Kicked {
+                        self.kicked.push(token);
+                    }
+                    self.asked.retain(|(a, b)| a != seat && b != seat);
+                    self.agreed.retain(|(a, b)| a != seat && b != seat);
+                }
+                Action::Tell { to, told } => self.check_told(*to, told),
+                Action::TellAll { told: Told::Control(control), .. } => {
+                    let known = control.holder.iter().chain(&control.asking);
+                    assert!(known.clone().all(|id| self.here.contains_key(id)), "control of a ghost: {control:?}");
+                    assert!(!control.asking.iter().any(|id| control.holder == Some(*id)));
+                }
+                Action::TellAll { told, .. } => self.check_version(told),
+                Action::Adjust { seat, .. } => assert_eq!(Some(*seat), by, "a change nobody asked for"),
+                Action::Links { .. } => {}
+            }
+        }
+    }
+
+    fn check_told(&mut self, to: SeatId, told: &Told) {
+        assert!(self.here.contains_key(&to), "told somebody who is not here: {told:?}");
+        match told {
+            Told::Call { from, .. } => drop(self.asked.insert((*from, to))),
+            Told::Accept { from } => {
+                assert!(self.asked.remove(&(to, *from)), "accepted what nobody asked");
+                self.agreed.insert((to.min(*from), to.max(*from)));
+            }
+            Told::Decline { from } | Told::Hangup { from, .. } => {
+                self.asked.remove(&(*from, to));
+                self.asked.remove(&(to, *from));
+                self.agreed.remove(&(to.min(*from), to.max(*from)));
+            }
+            Told::Relay { from, .. } => {
+                assert!(self.agreed.contains(&(to.min(*from), to.max(*from))), "relayed without agreement");
+            }
+            told => self.check_version(told),
+        }
+    }
+
+    fn check_version(&mut self, told: &Told) {
+        if let Told::State { version, .. } | Told::Patch { version, .. } = told {
+            assert!(*version >= self.version, "version {version} after {}", self.version);
+            self.version = *version;
+        }
+    }
+}
+
+const TEXTS: [&str; 26] = [
+    r#"{"type":"request"}"#,
+    r#"{"type":"request","withdraw":true}"#,
+    r#"{"type":"grant","to":TO}"#,
+    r#"{"type":"release"}"#,
+    r#"{"type":"revoke"}"#,
+    r#"{"type":"role","to":TO,"role":"host"}"#,
+    r#"{"type":"role","to":TO,"role":"viewer"}"#,
+    r#"{"type":"kick","to":TO}"#,
+    r#"{"type":"room","closed":true}"#,
+    r#"{"type":"room","closed":false,"muted":true}"#,
+    r#"{"type":"chat","text":"hello"}"#,
+    r#"{"type":"chat","text":""}"#,
+    r#"{"type":"set","base":1,"values":{"control.brightness":TO}}"#,
+    r#"{"type":"set","base":99999,"values":{"control.brightness":TO,"reset":true}}"#,
+    r#"{"type":"set","base":0,"values":{"layer.0.text":[[]]}}"#,
+    r#"{"type":"call","to":TO}"#,
+    r#"{"type":"accept","to":TO}"#,
+    r#"{"type":"accept","to":TO}"#,
+    r#"{"type":"decline","to":TO}"#,
+    r#"{"type":"hangup","to":TO}"#,
+    r#"{"type":"relay","to":TO,"body":"candidate"}"#,
+    r#"{"type":"relay","to":TO,"body":"candidate"}"#,
+    r#"{"type":"unlink","id":"l1"}"#,
+    r#"{"type":"report","fps":1e308,"freezes":-1}"#,
+    r#"{"type":"watch","on":true}"#,
+    r#"{"type":"hangup","to":18446744073709551615}"#,
+];
+
+#[test]
+fn random_schedules_break_no_promise() {
+    for seed in 1..=10_000u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut bench = Bench::with(rules(match dice.roll(3) {
+            0 => HostLeaves::Keep,
+            1 => HostLeaves::Release,
+            _ => HostLeaves::Close,
+        }));
+        let mut world = World::default();
+        let mut tokens: Vec<String> = Vec::new();
+        for _ in 0..60 {
+            bench.now = bench.now + Duration::from_micros(dice.roll(600_000));
+            step(&mut bench, &mut world, &mut tokens, &mut dice);
+            assert!(bench.room.len() <= 8 && bench.room.chat.lines().len() <= 50);
+            let here: Vec<SeatId> = bench.room.people().map(|seat| seat.id).collect();
+            assert!(here.iter().eq(world.here.keys()), "seed {seed}: {here:?}");
+        }
+        bench.now = bench.now + Duration::from_secs(60);
+        let seats: Vec<SeatId> = world.here.keys().copied().collect();
+        for seat in seats {
+            bench.input(Input::Socket { seat, open: false });
+            bench.input(Input::Viewer { seat, viewer: None });
+        }
+        let out = bench.wait(Duration::from_secs(30));
+        world.check(&out, None);
+        assert!(world.here.is_empty() && bench.room.is_empty(), "seed {seed}: somebody stays for ever");
+        assert_eq!((bench.room.control.holder, bench.room.control.asking.len()), (None, 0), "seed {seed}");
+    }
+}
+
+fn step(bench: &mut Bench, world: &mut World, tokens: &mut Vec<String>, dice: &mut Dice) {
+    let ids: Vec<SeatId> = world.here.keys().copied().collect();
+    let pick = |dice: &mut Dice| ids.get(dice.roll(ids.len().max(1) as u64) as usize).copied();
+    match (dice.roll(20), pick(dice)) {
+        (0..=2, _) | (_, None) => {
+            let role = [Role::Viewer, Role::Operator, Role::Host][dice.roll(3) as usize];
+            let resume = (dice.roll(2) == 0 && !tokens.is_empty())
+                .then(|| tokens[dice.roll(tokens.len() as u64) as usize].clone());
+            let name = ["Ann", "Bob", "Cat", ""][dice.roll(4) as usize];
+            let joined = bench.arrive(name, role, resume.as_deref());
+            let out = std::mem::take(&mut bench.out);
+            if let Ok(seated) = joined {
+                assert!(!(seated.resumed && world.kicked.contains(&seated.resume)), "the kicked resumed");
+                world.here.insert(seated.seat.id, seated.resume.clone());
+                tokens.push(seated.resume);
+            }
+            world.check(&out, None);
+        }
+        (3, Some(seat)) => {
+            let out = bench.input(Input::Leaves { seat });
+            world.check(&out, None);
+        }
+        (4, Some(seat)) => {
+            let open = dice.roll(2) == 0;
+            let out = bench.input(Input::Socket { seat, open });
+            world.check(&out, None);
+        }
+        (5, Some(seat)) => {
+            let viewer = (dice.roll(2) == 0).then(|| ViewerId(dice.roll(100)));
+            let out = bench.input(Input::Viewer { seat, viewer });
+            world.check(&out, None);
+            let out = bench.input(Input::Watching { seat });
+            world.check(&out, None);
+        }
+        (6, _) => {
+            let out = bench.input(Input::Adjustable(&camera(dice.roll(256) as i64)));
+            world.check(&out, None);
+        }
+        (7, _) => {
+            let out = bench.wait(Duration::from_secs(dice.roll(40)));
+            world.check(&out, None);
+        }
+        (_, Some(seat)) => {
+            let to = pick(dice).expect("somebody is here").0;
+            let text = TEXTS[dice.roll(TEXTS.len() as u64) as usize].replace("TO", &to.to_string());
+            let out = bench.say(seat, &text);
+            world.check(&out, Some(seat));
+        }
+    }
+}

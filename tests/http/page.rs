@@ -1,0 +1,85 @@
+//! A page's side of the WebSocket.
+
+use crate::bench::{Bench, PATIENCE};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+pub struct Page(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Page {
+    pub async fn open(bench: &Bench) -> Page {
+        Page(connect_async(format!("ws://{}/ws", bench.address)).await.unwrap().0)
+    }
+
+    pub async fn welcomed(bench: &Bench) -> Page {
+        Page::greeted(bench, json!({"language": "en"})).await.0
+    }
+
+    /// With more in its hello; the welcome as well.
+    pub async fn greeted(bench: &Bench, more: Value) -> (Page, Value) {
+        let mut page = Page::open(bench).await;
+        let mut hello = json!({"type": "hello", "version": 1});
+        hello.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        page.say(hello).await;
+        let welcome = page.hear().await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        (page, welcome)
+    }
+
+    pub async fn watching(bench: &Bench) -> Page {
+        let mut page = Page::welcomed(bench).await;
+        page.say(json!({"type": "offer", "sdp": "v=0"})).await;
+        assert_eq!(page.hear().await["type"], "answer");
+        page
+    }
+
+    pub async fn say(&mut self, message: Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    /// The next message about the connection; null at the end. What the room says of its own accord is left out.
+    pub async fn hear(&mut self) -> Value {
+        loop {
+            let message = self.hear_all().await;
+            if !["state", "peers", "patch", "control", "room"].iter().any(|kind| message["type"] == *kind) {
+                return message;
+            }
+        }
+    }
+
+    /// The next message of that type.
+    pub async fn hear_of(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.hear_all().await;
+            assert!(!message.is_null(), "the end instead of {kind}");
+            if message["type"] == kind {
+                return message;
+            }
+        }
+    }
+
+    /// The next message; null at the end.
+    pub async fn hear_all(&mut self) -> Value {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.0.next()).await.expect("nothing heard") {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Value::Null,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Everything until the end, as `type:code-or-reason`.
+    pub async fn rest(&mut self) -> Vec<String> {
+        let mut words = Vec::new();
+        loop {
+            let message = self.hear().await;
+            let Some(kind) = message["type"].as_str() else { return words };
+            let detail = message["code"].as_str().or(message["reason"].as_str()).unwrap_or_default();
+            words.push(format!("{kind}:{detail}"));
+        }
+    }
+}
