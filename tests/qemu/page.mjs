@@ -29,23 +29,25 @@ async function logIn(page) {
   await page.click('form button');
 }
 
-/** As `playsOn`. Logins end with the process that gave them:
- *  after a restart the page asks for the password, once the server is back. */
+/** As `playsOn`. Logins end with the process that gave them: once the page has noticed, it asks for the password. */
 export async function playsOnAfterRestart(page) {
-  await page.waitForFunction(() => globalThis.rtcam?.state === 'live' || document.querySelector('#password'), null, { timeout: LIVE_WITHIN_MS });
-  if (await page.$('#password')) await logIn(page);
-  await playsOn(page);
+  await playsOn(page, async () => {
+    await page.waitForFunction(() => globalThis.rtcam?.state === 'live' || document.querySelector('#password'), null, { timeout: LIVE_WITHIN_MS });
+    if (await page.$('#password')) await logIn(page);
+  });
 }
 
-/** The page is live, or comes back to it by itself, and then shows new pictures. */
-export async function playsOn(page) {
-  const frames = async () => (await page.evaluate(() => globalThis.rtcam.stats()))?.framesDecoded ?? 0;
+/** The page is live, or comes back to it by itself, and then shows new pictures. `first` comes before each look. */
+export async function playsOn(page, first = async () => {}) {
+  // between two pages there is none
+  const frames = async () => (await page.evaluate(() => globalThis.rtcam?.stats()).catch(() => null))?.framesDecoded ?? 0;
   const end = Date.now() + LIVE_WITHIN_MS;
   for (;;) {
+    await first();
     await untilState(page, 'live', LIVE_WITHIN_MS);
     const before = await frames();
     await sleep(1000);
-    if ((await frames()) > before + 1) return;
+    if (before > 0 && (await frames()) > before + 1) return;
     if (Date.now() > end) throw new Error(`the page shows no new pictures: ${before} frames`);
   }
 }
