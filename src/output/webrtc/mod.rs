@@ -27,6 +27,7 @@ mod tried;
 mod udp_sys;
 mod viewer;
 
+pub use answer::{choose_profile, ice_ufrag, sends_video, state_real_level, with_candidates};
 pub use packetize::{MAX_PAYLOAD, packetize};
 pub use srtp::Sealing;
 

@@ -1,0 +1,8 @@
+//! Runs `targets::auth` of tests/corpus/ on what libFuzzer makes up.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../tests/corpus/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::auth(bytes));
