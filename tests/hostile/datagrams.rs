@@ -2,7 +2,7 @@
 
 use crate::client::post_offer;
 use crate::receiver::{Options, Receiver};
-use crate::siege::{Siege, address_in};
+use crate::siege::{Siege, media_address};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 /// xorshift64: the same datagrams in every run.
@@ -57,7 +57,7 @@ async fn ten_thousand_stray_datagrams_of_every_length() {
     let receiver = Receiver::offer(Options { decode: false, ..Options::default() }).await;
     let reply = post_offer(&siege.program, &receiver.sdp, &[]).await;
     assert_eq!(reply.status, 201, "{reply:?}");
-    let media = address_in(&reply.body);
+    let media = media_address(&reply.body);
     let name =
         reply.body.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).expect("ICE has a name").to_string();
     let location = reply.header("location").expect("201 has a Location").to_string();
