@@ -131,3 +131,16 @@ fn a_program_that_needs_a_newer_glibc_is_not_shipped() {
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(said.contains("the floor is 2.1"), "{said}");
 }
+
+#[test]
+fn a_program_too_big_for_a_board_is_not_shipped() {
+    let shop = Workshop::new();
+    // of this machine, but its head says ARM: all that the gate before the size looks at
+    let mut bytes = fs::read(shop.compile(&["-static"])).expect("readable");
+    const ARM: u8 = 40;
+    bytes[18..20].copy_from_slice(&[ARM, 0]);
+    bytes.resize(8 * 1024 * 1024 + 1, 0);
+    fs::write(shop.path("big"), bytes).expect("writable");
+    let said = shop.refusal(&shop.path("big"), "armv7");
+    assert!(said.contains("FAIL") && said.contains("8388609 bytes, at most 8 MiB are allowed"), "{said}");
+}

@@ -22,8 +22,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One with the encoder, one waiting for it, one being filled, one ready to be filled next.
-const DRIVER_BUFFERS: u32 = 4;
 const POOLED_FRAMES: usize = 4;
 /// A driver time stamp further from now than this comes from another clock.
 const STAMP_TRUST: Duration = Duration::from_secs(5);
@@ -56,8 +54,8 @@ pub struct Camera {
 
 impl Camera {
     pub fn open(machine: &Machine, config: &CameraConfig, clock: &Clock) -> Result<Camera, Fault> {
-        let (node, format) = v4l2_select::choose(machine, config)?;
-        let config = &CameraConfig { format, ..config.clone() };
+        let (node, config) = v4l2_select::choose(machine, config)?;
+        let config = &config;
         let fault = |call: &str, cause: &io::Error| setup_fault(machine, &node, call, cause);
         let agreement = negotiate(node.device.as_ref(), node.kind, config, &fault).map_err(|fault| {
             let named = fault.detail.contains(&node.path.display().to_string());
@@ -65,7 +63,7 @@ impl Camera {
             Fault { detail, ..fault }
         })?;
         let planes = agreement.wire.plane_count;
-        let buffers = Buffers::allocate(node.device.clone(), node.kind, DRIVER_BUFFERS, planes)
+        let buffers = Buffers::allocate(node.device.clone(), node.kind, config.buffers, planes)
             .map_err(|cause| fault("VIDIOC_REQBUFS", &cause))?;
         // most drivers have no such event
         let _ = node.device.subscribe_source_change();

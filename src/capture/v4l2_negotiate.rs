@@ -7,7 +7,7 @@ use crate::capture::v4l2_device::{BufferKind, Device, FormatDescription, FourCc,
 use crate::capture::v4l2_format::{self, Access, PixelFormat};
 use crate::capture::{Fault, FaultKind};
 use crate::config::CameraConfig;
-use crate::media::frame::PictureFormat;
+use crate::media::frame::{Matrix, PictureFormat, Range};
 use crate::units::{FrameRate, Size};
 use std::io;
 
@@ -75,7 +75,7 @@ pub fn negotiate(
             refusals.push(format!("{} became {}", asked.fourcc, wire.fourcc));
             continue;
         }
-        match v4l2_format::picture(&wire) {
+        match v4l2_format::picture(&with_known_colour(wire, config)) {
             Ok((picture, access)) => {
                 let rate = set_rate(device, kind, config, candidate.rate, fault)?;
                 return Ok(Agreement { wire, picture, access, rate });
@@ -86,6 +86,27 @@ pub fn negotiate(
     refusals.dedup();
     let detail = format!("no format could be set ({})", refusals.join("; "));
     Err(fault(&detail, &io::Error::from_raw_os_error(libc::EINVAL)))
+}
+
+/// Fills in what the driver leaves open and the board's profile knows.
+fn with_known_colour(mut wire: WireFormat, config: &CameraConfig) -> WireFormat {
+    const YCBCR_ENC_601: u32 = 1;
+    const YCBCR_ENC_709: u32 = 2;
+    const FULL_RANGE: u32 = 1;
+    const LIM_RANGE: u32 = 2;
+    match config.matrix {
+        Some(matrix) if wire.ycbcr_enc == 0 && wire.colorspace == 0 => {
+            wire.ycbcr_enc = if matrix == Matrix::Bt709 { YCBCR_ENC_709 } else { YCBCR_ENC_601 };
+        }
+        _ => {}
+    }
+    match config.range {
+        Some(range) if wire.quantization == 0 => {
+            wire.quantization = if range == Range::Full { FULL_RANGE } else { LIM_RANGE };
+        }
+        _ => {}
+    }
+    wire
 }
 
 fn no_format(offered: &[FormatDescription], config: &CameraConfig) -> Fault {
@@ -230,6 +251,22 @@ fn distance(size: Size, rate: Option<FrameRate>, config: &CameraConfig) -> u64 {
 mod tests {
     use super::*;
     use crate::capture::v4l2_fake::{FakeCamera, FakeFormat, format};
+
+    #[test]
+    fn colours_that_the_driver_leaves_open_are_those_of_the_profile() {
+        let camera = FakeCamera::simple(b"NV12");
+        let known = CameraConfig { matrix: Some(Matrix::Bt709), range: Some(Range::Full), ..config(640, 480, 30) };
+        let colour = |config: &CameraConfig| {
+            let device = camera.open_handle().unwrap();
+            let fault = |call: &str, cause: &io::Error| panic!("{call}: {cause}");
+            let agreement = negotiate(device.as_ref(), BufferKind::Single, config, &fault).ok().expect("an agreement");
+            (agreement.picture.colour.matrix, agreement.picture.colour.range)
+        };
+        assert_eq!(colour(&known), (Matrix::Bt709, Range::Full));
+        assert_eq!(colour(&config(640, 480, 30)).1, Range::Limited);
+        camera.state().adjust = |wire| (wire.ycbcr_enc, wire.quantization) = (1, 2);
+        assert_eq!(colour(&known), (Matrix::Bt601, Range::Limited), "a driver that says something is believed");
+    }
 
     fn config(width: u32, height: u32, fps: u32) -> CameraConfig {
         CameraConfig { width, height, fps, ..CameraConfig::default() }

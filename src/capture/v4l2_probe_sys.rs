@@ -40,8 +40,7 @@ pub fn probe_buffers(config: &CameraConfig) -> Result<BufferReport, Fault> {
 }
 
 fn probe_on(machine: &Machine, config: &CameraConfig) -> Result<BufferReport, Fault> {
-    let (node, format) = v4l2_select::choose(machine, config)?;
-    let config = CameraConfig { format, ..config.clone() };
+    let (node, config) = v4l2_select::choose(machine, config)?;
     let fault = |call: &str, cause: &io::Error| fault(&node, call, cause);
     let agreement = negotiate(node.device.as_ref(), node.kind, &config, &fault)?;
     // as many as a driver might insist on; one is looked at

@@ -57,20 +57,21 @@ pub struct Listed {
     pub usb_id: Option<String>,
 }
 
-/// The camera of a config, and the format to ask it for. `auto` is a preferred node of the board if there is one, else
-/// the first camera: on a board whose own sensor is not connected that is the webcam in its USB port.
-pub fn choose(machine: &Machine, config: &CameraConfig) -> Result<(Node, String), Fault> {
+/// The camera of a config, and the config as it counts for that camera. `auto` is a preferred node of the board if there
+/// is one, else the first camera: on a board whose own sensor is not connected that is the webcam in its USB port.
+pub fn choose(machine: &Machine, config: &CameraConfig) -> Result<(Node, CameraConfig), Fault> {
     let preferred = config.preferred.iter().filter(|_| config.device == "auto");
     for node in preferred {
         match find(machine, &node.device) {
             Err(fault) if fault.kind == FaultKind::Missing => {}
             found => {
-                let format = if config.format == "auto" { &node.format } else { &config.format };
-                return found.map(|node| (node, format.clone()));
+                let format = if config.format == "auto" { &node.format } else { &config.format }.clone();
+                let config = CameraConfig { format, matrix: node.matrix, range: node.range, ..config.clone() };
+                return found.map(|node| (node, config));
             }
         }
     }
-    find(machine, &config.device).map(|node| (node, config.format.clone()))
+    find(machine, &config.device).map(|node| (node, config.clone()))
 }
 
 pub fn find(machine: &Machine, wanted: &str) -> Result<Node, Fault> {
@@ -345,10 +346,11 @@ mod tests {
     #[test]
     fn auto_takes_the_node_the_board_prefers_and_else_the_first_camera() {
         let choose = |board: &Board, config: &CameraConfig| {
-            let (node, format) = choose(&board.machine(), config).map_err(|fault| fault.kind)?;
-            Ok((node.path.file_name().unwrap().to_str().unwrap().to_owned(), format))
+            let (node, config) = choose(&board.machine(), config).map_err(|fault| fault.kind)?;
+            Ok((node.path.file_name().unwrap().to_str().unwrap().to_owned(), config.format))
         };
-        let prefer = |device: &str| PreferredNode { device: device.into(), format: "NV12".into() };
+        let prefer =
+            |device: &str| PreferredNode { device: device.into(), format: "NV12".into(), matrix: None, range: None };
         let preferred = vec![prefer("name:rkispp_bypass"), prefer("name:rkispp_scale0")];
         let auto = CameraConfig { preferred, ..CameraConfig::default() };
         assert_eq!(choose(&crowded(), &auto), Ok(("video10".into(), "NV12".into())));

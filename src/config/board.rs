@@ -6,6 +6,7 @@
 use super::board_keys::PROFILE;
 use super::{Config, PreferredNode, parse};
 use crate::error::Result;
+use crate::media::frame::{Matrix, Range};
 use crate::media::srtp::SrtpProfile;
 use crate::units::KbitPerSec;
 use std::path::PathBuf;
@@ -167,8 +168,9 @@ impl Profile {
 
     /// Puts this board's defaults into a config that the user's settings have not been read into yet.
     pub fn lay_under(self, config: &mut Config) {
+        let (matrix, range) = (self.capture.known_matrix(), self.capture.known_range());
         let format = if self.capture.fourcc.is_empty() { "auto".into() } else { self.capture.fourcc };
-        let preferred = |device| PreferredNode { device, format: format.clone() };
+        let preferred = |device| PreferredNode { device, format: format.clone(), matrix, range };
         config.camera.preferred = self.capture.devices.into_iter().map(preferred).collect();
         let put = |place: &mut u32, known: Option<u32>| *place = known.unwrap_or(*place);
         put(&mut config.camera.width, self.capture.width);
@@ -177,6 +179,7 @@ impl Profile {
         put(&mut config.encoder.bitrate_kbps.0, self.encoder.bitrate_kbps);
         put(&mut config.encoder.key_interval_s, self.encoder.key_interval_s);
         put(&mut config.webrtc.max_viewers, self.network.max_viewers);
+        put(&mut config.camera.buffers, Some(self.capture.buffers).filter(|count| *count > 0));
         config.encoder.preferred = self.encoder.backends;
         config.encoder.libraries = self.encoder.libraries;
         config.webrtc.srtp = self.network.srtp;
@@ -189,6 +192,25 @@ impl Profile {
 
     pub fn is_verified(&self) -> bool {
         self.status.verified_on_hardware != "no"
+    }
+}
+
+impl Capture {
+    /// None: the driver knows.
+    fn known_matrix(&self) -> Option<Matrix> {
+        match self.matrix.as_str() {
+            "bt601" => Some(Matrix::Bt601),
+            "bt709" => Some(Matrix::Bt709),
+            _ => None,
+        }
+    }
+
+    fn known_range(&self) -> Option<Range> {
+        match self.range.as_str() {
+            "full" => Some(Range::Full),
+            "limited" => Some(Range::Limited),
+            _ => None,
+        }
     }
 }
 
@@ -389,6 +411,8 @@ mod tests {
         assert_eq!(config.encoder.bitrate_kbps, KbitPerSec(2500));
         assert_eq!(config.camera.preferred[0].device, "name:rkispp_scale0");
         assert_eq!(config.camera.preferred[0].format, "NV12");
+        assert_eq!(config.camera.preferred[0].range, Some(Range::Full));
+        assert_eq!(config.camera.range, None, "a webcam in the board's USB port is not the board's own camera");
         assert_eq!(config.encoder.preferred, ["mpp", "openh264"]);
         assert_eq!(config.encoder.libraries.last().map(String::as_str), Some("/oem/usr/lib/librockchip_mpp.so"));
         assert!(config.webrtc.srtp.is_empty(), "measured at start");

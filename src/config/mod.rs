@@ -15,6 +15,7 @@ pub use ice_url::{IceUrl, Scheme, Transport};
 pub use keys::{USER_NAME_FORM, is_user_name};
 pub use parse::{load, parse, parse_on};
 
+use crate::media::frame::{Matrix, Range};
 use crate::media::srtp::SrtpProfile;
 use crate::units::{KbitPerSec, Size};
 use board::Profile;
@@ -74,6 +75,12 @@ pub struct CameraConfig {
     pub device: String,
     /// What `device = "auto"` looks for before it takes the first camera: from the board's profile.
     pub preferred: Vec<PreferredNode>,
+    /// Of the driver's; from the board's profile. Four are one with the encoder, one waiting for it, one being filled,
+    /// and one ready to be filled next.
+    pub buffers: u32,
+    /// What the pictures' colours are where the driver does not say: of the node that is opened.
+    pub matrix: Option<Matrix>,
+    pub range: Option<Range>,
     /// Pixels. The driver's nearest is taken and reported.
     pub width: u32,
     pub height: u32,
@@ -104,6 +111,9 @@ pub struct PreferredNode {
     pub device: String,
     /// Taken from this node when `format` is `auto`: a FourCC or `auto`.
     pub format: String,
+    /// As in `CameraConfig`.
+    pub matrix: Option<Matrix>,
+    pub range: Option<Range>,
 }
 
 impl CameraConfig {
@@ -118,6 +128,9 @@ impl Default for CameraConfig {
             source: SourceChoice::Auto,
             device: "auto".into(),
             preferred: Vec::new(),
+            buffers: 4,
+            matrix: None,
+            range: None,
             width: 640,
             height: 480,
             fps: 30,
