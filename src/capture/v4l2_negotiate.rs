@@ -259,7 +259,7 @@ mod tests {
         let colour = |config: &CameraConfig| {
             let device = camera.open_handle().unwrap();
             let fault = |call: &str, cause: &io::Error| panic!("{call}: {cause}");
-            let agreement = negotiate(device.as_ref(), BufferKind::Single, config, &fault).ok().expect("an agreement");
+            let agreement = negotiate(device.as_ref(), BufferKind::Single, config, &fault).expect("an agreement");
             (agreement.picture.colour.matrix, agreement.picture.colour.range)
         };
         assert_eq!(colour(&known), (Matrix::Bt709, Range::Full));

@@ -1,5 +1,6 @@
 //! Replays the fuzz targets' committed corpus (`fuzz/corpus/TARGET/`) and thousands of mutations of each of its files,
 //! the same in every run. The fuzzer itself (`fuzz/`) runs the same targets.
+#![allow(clippy::disallowed_methods)]
 
 mod mutate;
 mod targets;
