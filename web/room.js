@@ -17,6 +17,7 @@ export class Room {
   #said = 0;
   closed = false;
   muted = false;
+  loggedIn = false;
 
   get present() { return this.#seat !== null; }
   get me() { return this.#people.get(this.#seat?.id) ?? this.#seat; }
@@ -89,8 +90,9 @@ export class Room {
     return line?.text ?? '';
   }
 
-  #welcome({ seat, room }) {
+  #welcome({ seat, room, logged_in }) {
     if (!seat || !room) return [];
+    this.loggedIn = Boolean(logged_in);
     this.#seat = { id: seat.id, name: String(seat.name), role: seat.role };
     this.#people = new Map((room.people ?? []).map((person) => [person.id, tidyPerson(person)]));
     this.#holder = room.holder ?? null;
@@ -149,7 +151,8 @@ export class Room {
       const index = this.#unheard.findIndex((own) => own.text === line.text);
       if (index >= 0) this.#unheard.splice(index, 1);
     }
-    this.#chat = [...this.#chat, line].slice(-CHAT_KEPT);
+    // lines that were lost on the way come again behind newer ones
+    this.#chat = [...this.#chat, line].sort((a, b) => a.at_ms - b.at_ms).slice(-CHAT_KEPT);
     return [{ what: 'chat', line, mine }];
   }
 }

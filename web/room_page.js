@@ -99,7 +99,7 @@ export class RoomPage {
     const { present } = this.#room;
     for (const id of ['people-button', 'chat-button']) $(id).hidden = !present;
     $('controls-button').hidden = !present || !this.#state.describe.length;
-    this.#settings.show(present ? this.#room.me : null);
+    this.#settings.show(present ? this.#room.me : null, this.#room.loggedIn);
     if (!present) return;
     setBadge($('people-button'), this.#room.people.length, this.#room.isHost && this.#room.asking.length > 0);
     this.#people.show(this.#call.state === 'idle');

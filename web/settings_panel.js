@@ -27,9 +27,10 @@ export class SettingsPanel {
 
   get nameBox() { return this.#name; }
 
-  /** `me`: the seat, or null outside a room. */
-  show(me) {
-    this.#you.hidden = this.#out.hidden = !me;
+  /** `me`: the seat, or null outside a room; `loggedIn`: whether there is a login to end. */
+  show(me, loggedIn = false) {
+    this.#you.hidden = !me;
+    this.#out.hidden = !me || !loggedIn;
     if (me) this.#who.replaceChildren(element('bdi', {}, me.name), element('span', { className: 'fine' }, ` ${this.#words(`role_${me.role}`)}`));
   }
 

@@ -6,6 +6,7 @@ use super::gate::Gate;
 use super::links;
 use crate::clock::Clock;
 use crate::config::Role;
+use crate::signal::identity::Identity;
 use crate::signal::room::Links;
 use crate::signal::room::words::Link;
 use std::time::Duration;
@@ -34,6 +35,10 @@ impl Links for GateLinks {
 
     fn revoke(&self, id: &str) -> Result<(), String> {
         self.gate.revoke(id).then_some(()).ok_or_else(|| "there is no such link".into())
+    }
+
+    fn is_good(&self, identity: &Identity) -> bool {
+        self.gate.is_still_valid(identity)
     }
 
     fn newly_revoked(&self) -> Vec<String> {

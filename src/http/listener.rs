@@ -1,8 +1,10 @@
 //! The TCP door: accepts, counts, refuses with a reason, and serves HTTP/1.1 with deadlines, over TLS or not.
 //!
-//! Owns the caps on connections (in total, per address) and their deadlines. Must never wait for one peer on behalf of
-//! another: refusals are written by tasks of their own, at most `REFUSALS` at a time. Input: sockets from anybody.
+//! Owns the deadlines of connections; how many there may be is in `connections.rs`. Must never wait for one peer on behalf
+//! of another: a refusal is one write that does not block. Input: sockets from anybody.
 
+use super::connections::{Seat, Seats, Use};
+use super::farewells::Farewells;
 use super::stall::Guarded;
 use super::tls::Tls;
 use super::{Ends, Shared};
@@ -13,10 +15,8 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,19 +25,30 @@ use tokio_rustls::server::TlsStream;
 use tower_service::Service;
 use tracing::{debug, warn};
 
-/// Refusals being written at one time; beyond that a connection is just closed.
-const REFUSALS: usize = 32;
+/// How often those who were refused are looked at.
+const FAREWELLS_EVERY: Duration = Duration::from_millis(250);
 
 /// Runs until `Shared::stop`. The connections go on in `tasks`.
 pub async fn accept(listener: TcpListener, router: Router, shared: Arc<Shared>, tasks: &mut JoinSet<()>) {
     let mut failures = 0u64;
+    let mut farewells = Farewells::new(shared.clock.clone());
     loop {
         while tasks.try_join_next().is_some() {}
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = clock::sleep(FAREWELLS_EVERY), if !farewells.is_empty() => {
+                farewells.tick();
+                continue;
+            }
+        };
+        match accepted {
             Ok((stream, peer)) => {
                 failures = 0;
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                admit(stream, peer, &router, &shared, tasks);
+                match Seats::take(&shared.seats, peer.ip()) {
+                    Ok(seat) => admit(stream, peer, seat, &router, &shared, tasks),
+                    Err(words) => refuse(stream, words, &shared, &mut farewells),
+                }
             }
             Err(e) => {
                 failures += 1;
@@ -51,19 +62,33 @@ pub async fn accept(listener: TcpListener, router: Router, shared: Arc<Shared>, 
     }
 }
 
-fn admit(stream: TcpStream, peer: SocketAddr, router: &Router, shared: &Arc<Shared>, tasks: &mut JoinSet<()>) {
-    match Seats::take(&shared.seats, peer.ip()) {
-        Ok(seat) => {
-            let Ok(local) = stream.local_addr() else { return };
-            let ends = Ends { peer, local: SocketAddr::new(local.ip().to_canonical(), local.port()) };
-            tasks.spawn(serve(stream, ends, seat, router.clone(), shared.clone()));
+fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    seat: Seat,
+    router: &Router,
+    shared: &Arc<Shared>,
+    tasks: &mut JoinSet<()>,
+) {
+    let Ok(local) = stream.local_addr() else { return };
+    let ends = Ends { peer, local: SocketAddr::new(local.ip().to_canonical(), local.port()) };
+    let (router, shared) = (router.clone(), shared.clone());
+    tasks.spawn(async move {
+        let used = seat.used().clone();
+        tokio::select! {
+            () = serve(stream, ends, seat, router, shared) => {}
+            // dropping the stream says why
+            () = used.gives_way() => debug!("http: a connection that said nothing gave way to another"),
         }
-        Err(reason) => {
-            // to somebody who expects TLS the words would be noise: the connection is just closed
-            if let Some(turn) = Seats::refuse(&shared.seats).filter(|_| shared.tls.is_none()) {
-                tasks.spawn(refuse(stream, reason, turn));
-            }
-        }
+    });
+}
+
+fn refuse(stream: TcpStream, words: &str, shared: &Shared, farewells: &mut Farewells) {
+    // to somebody who expects TLS the words would be noise: the connection is just closed
+    if shared.tls.is_none()
+        && let Ok(stream) = stream.into_std()
+    {
+        farewells.refuse(stream, words);
     }
 }
 
@@ -74,17 +99,19 @@ async fn serve(stream: TcpStream, ends: Ends, seat: Seat, router: Router, shared
     }
     match shared.tls.clone() {
         None => {
-            let stream = Guarded::new(stream, shared.limits.stall_within, seat);
-            talk(stream, ends, router, shared).await;
+            let used = seat.used().clone();
+            let stream = Guarded::new(stream, shared.limits.stall_within, seat).plain();
+            talk(stream, ends, used, router, shared).await;
         }
         Some(tls) => {
+            let used = seat.used().clone();
             let mut stop = shared.stop.subscribe();
             let secured = tokio::select! {
                 secured = clock::within(shared.limits.header_within, secure(stream, seat, &tls, &shared)) => secured,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             match secured {
-                Some(Some(stream)) => talk(stream, ends, router, shared).await,
+                Some(Some(stream)) => talk(stream, ends, used, router, shared).await,
                 Some(None) => {}
                 None => debug!("http: a TLS handshake took too long"),
             }
@@ -109,13 +136,14 @@ async fn secure(stream: TcpStream, seat: Seat, tls: &Tls, shared: &Shared) -> Op
     accepted.inspect_err(|e| debug!("http: a TLS handshake failed: {e}")).ok()
 }
 
-async fn talk<S>(stream: S, ends: Ends, router: Router, shared: Arc<Shared>)
+async fn talk<S>(stream: S, ends: Ends, used: Arc<Use>, router: Router, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &shared.limits;
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
+        request.extensions_mut().insert(used.clone());
         router.clone().call(request.map(Body::new))
     });
     let connection = http1::Builder::new()
@@ -140,11 +168,6 @@ where
     }
 }
 
-/// Says why, then leaves the peer a moment to read it (closing over unread input would reset the connection).
-async fn refuse(stream: TcpStream, reason: &'static str, _turn: Turn) {
-    answer_and_close(stream, "503 Service Unavailable", "Retry-After: 5\r\n", reason).await;
-}
-
 async fn answer_and_close(mut stream: TcpStream, status: &str, headers: &str, body: &str) {
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{headers}\
@@ -164,176 +187,5 @@ async fn answer_and_close(mut stream: TcpStream, status: &str, headers: &str, bo
     };
     if let Some(Err(e)) = clock::within(Duration::from_secs(1), talk).await {
         debug!("http: answer and close a connection: {e}");
-    }
-}
-
-/// Who sits where. Shared by the accept loop and every connection.
-pub struct Seats {
-    total: usize,
-    per_address: usize,
-    taken: Mutex<Taken>,
-    refusing: AtomicUsize,
-    refused: AtomicU64,
-}
-
-#[derive(Default)]
-struct Taken {
-    total: usize,
-    /// No more entries than connections.
-    by_address: HashMap<IpAddr, usize>,
-}
-
-impl Seats {
-    pub fn new(total: usize, per_address: usize) -> Arc<Seats> {
-        let (refusing, refused) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Arc::new(Seats { total, per_address, taken: Mutex::default(), refusing, refused })
-    }
-
-    pub fn take(seats: &Arc<Seats>, peer: IpAddr) -> Result<Seat, &'static str> {
-        let network = network(peer);
-        let mut taken = seats.taken();
-        if taken.total >= seats.total {
-            return Err("the server has all the connections it can serve; try again later\n");
-        }
-        let here = taken.by_address.get(&network).copied().unwrap_or(0);
-        // everything behind a proxy or a tunnel on this machine comes from loopback
-        if here >= seats.per_address && !peer.is_loopback() {
-            return Err("too many connections from your address; try again later\n");
-        }
-        taken.total += 1;
-        taken.by_address.insert(network, here + 1);
-        Ok(Seat { seats: seats.clone(), network })
-    }
-
-    fn refuse(seats: &Arc<Seats>) -> Option<Turn> {
-        seats.refused.fetch_add(1, Ordering::Relaxed);
-        let turn = Turn(seats.clone());
-        (seats.refusing.fetch_add(1, Ordering::AcqRel) < REFUSALS).then_some(turn)
-    }
-
-    pub fn open(&self) -> usize {
-        self.taken().total
-    }
-
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    fn taken(&self) -> std::sync::MutexGuard<'_, Taken> {
-        // whoever panicked while counting left whole numbers behind
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One connection's place, given back on drop.
-pub struct Seat {
-    seats: Arc<Seats>,
-    network: IpAddr,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.seats.taken();
-        taken.total -= 1;
-        if let Some(here) = taken.by_address.get_mut(&self.network) {
-            *here -= 1;
-            if *here == 0 {
-                taken.by_address.remove(&self.network);
-            }
-        }
-    }
-}
-
-/// One of the refusals being written.
-struct Turn(Arc<Seats>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.refusing.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// What counts as one address: an IPv4 address, or the /64 that one IPv6 subscriber owns.
-pub fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(ip) if !ip.is_loopback() => {
-            let [a, b, c, d, ..] = ip.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        ip => ip,
-    }
-}
-
-/// An address as logs may have it: enough to tell networks apart, not people.
-pub fn redacted(peer: IpAddr) -> String {
-    match peer.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            format!("{a}.{b}.{c}.x")
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, ..] = ip.segments();
-            format!("{a:x}:{b:x}:{c:x}:x")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn one_address_gets_its_share_and_others_still_get_in() {
-        let seats = Seats::new(20, 16);
-        let held: Vec<_> = (0..16).map(|_| Seats::take(&seats, ip("10.0.0.1")).ok().unwrap()).collect();
-        assert!(Seats::take(&seats, ip("10.0.0.1")).is_err_and(|e| e.contains("your address")));
-        assert!(Seats::take(&seats, ip("::ffff:10.0.0.1")).is_err());
-        let other = Seats::take(&seats, ip("10.0.0.2")).ok().unwrap();
-        drop((held, other));
-        assert_eq!(seats.open(), 0);
-        assert!(seats.taken().by_address.is_empty());
-    }
-
-    #[test]
-    fn loopback_may_use_every_seat_but_not_one_more() {
-        let seats = Seats::new(20, 16);
-        let held: Vec<_> = (0..20).map(|_| Seats::take(&seats, ip("127.0.0.1")).ok().unwrap()).collect();
-        assert!(Seats::take(&seats, ip("127.0.0.1")).is_err_and(|e| e.contains("all the connections")));
-        drop(held);
-        assert!(Seats::take(&seats, ip("127.0.0.1")).is_ok());
-    }
-
-    #[test]
-    fn a_whole_ipv6_network_counts_as_one_address() {
-        let seats = Seats::new(20, 2);
-        let _held = ["2001:db8::1", "2001:db8::2"].map(|a| Seats::take(&seats, ip(a)).ok().unwrap());
-        assert!(Seats::take(&seats, ip("2001:db8::3")).is_err());
-        assert!(Seats::take(&seats, ip("2001:db8:0:1::1")).is_ok());
-    }
-
-    #[test]
-    fn addresses_in_logs_lack_their_last_part() {
-        for (address, shown) in [
-            ("192.168.1.77", "192.168.1.x"),
-            ("::ffff:10.0.0.1", "10.0.0.x"),
-            ("2001:db8:1:2:aaaa::1", "2001:db8:1:x"),
-            ("::1", "0:0:0:x"),
-        ] {
-            assert_eq!(redacted(ip(address)), shown);
-        }
-    }
-
-    #[test]
-    fn no_more_than_so_many_refusals_are_written_at_a_time() {
-        let seats = Seats::new(0, 0);
-        let turns: Vec<_> = (0..REFUSALS).map(|_| Seats::refuse(&seats).unwrap()).collect();
-        assert!(Seats::refuse(&seats).is_none());
-        drop(turns);
-        assert!(Seats::refuse(&seats).is_some());
-        assert_eq!(seats.refused(), REFUSALS as u64 + 2);
     }
 }

@@ -2,23 +2,28 @@
 //!
 //! Owns the lines to the seats: a bounded queue to each WebSocket, and the viewer whose data channel may be used. Must
 //! never wait for a seat: who does not take what it is sent loses its socket, not the room its pace. Input: the sockets
-//! (`ws.rs`), WHEP clients (`whep.rs`), viewers' data channels, and the stream's word for how things are.
+//! (`ws.rs`), WHEP clients (`whep.rs`), viewers' data channels, the stream's word for how things are, and at the start
+//! the room that an earlier run left in the state folder.
+
+mod table;
 
 use super::call::Call;
+use super::kept::Kept;
+use super::state::StateFolder;
 use super::viewer_log::ViewerLog;
 use super::watchers::{Numbers, Rates};
 use super::{Shared, plain, retry_after};
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::metrics::{Count, RoomFigures, ViewerFigures};
+use crate::metrics::Count;
 use crate::output::{ViewerDoor, ViewerEvent, ViewerId};
 use crate::signal::identity::Identity;
 use crate::signal::message::{ByeReason, ErrorCode, Heard, Message};
 use crate::signal::room::people::Arrival;
-use crate::signal::room::words::{Said, SeatId, Seated, Told, ViewerRow};
+use crate::signal::room::snapshot::Snapshot;
+use crate::signal::room::words::{Said, SeatId, Seated, Told};
 use crate::signal::room::{Action, Input, LinkWish, Links, Moment, Room, Rules, TurnedAway};
 use crate::stream::Stream;
-use crate::units::Micros;
 use axum::body::Body;
 use axum::extract::ws::Utf8Bytes;
 use axum::http::{Request, Response, StatusCode};
@@ -28,8 +33,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+const ROOM_FILE: &str = "room.json";
+/// The room is written no more often than that.
+const WRITTEN_EVERY: Duration = Duration::from_secs(2);
 /// Messages waiting for one WebSocket.
 pub const TEXTS: usize = 256;
 const ORDERS: usize = 8;
@@ -61,6 +69,7 @@ pub struct Lounge {
     door: Arc<dyn ViewerDoor>,
     stream: Arc<dyn Stream>,
     links: Arc<dyn Links>,
+    kept: Arc<Kept>,
     log: Option<ViewerLog>,
     /// Messages that may wait for one socket.
     texts: usize,
@@ -117,14 +126,17 @@ impl Drop for Place {
 pub struct Visitor {
     pub identity: Identity,
     pub from: IpAddr,
+    /// They came with a cookie of ours.
+    pub logged_in: bool,
 }
 
 impl Visitor {
-    pub fn of(request: &Request<Body>) -> Visitor {
+    pub fn of(shared: &Shared, request: &Request<Body>) -> Visitor {
         let identity = request.extensions().get::<Identity>().cloned().unwrap_or_else(Identity::at_home);
         let ends = request.extensions().get::<super::Ends>();
-        let from = ends.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ends| super::listener::network(ends.peer.ip()));
-        Visitor { identity, from }
+        let from = ends.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ends| super::connections::network(ends.peer.ip()));
+        let logged_in = shared.gate.by_cookie(request.headers()).is_some();
+        Visitor { identity, from, logged_in }
     }
 }
 
@@ -142,14 +154,19 @@ impl Lounge {
         door: Arc<dyn ViewerDoor>,
         stream: Arc<dyn Stream>,
         links: Arc<dyn Links>,
+        state: Option<Arc<StateFolder>>,
         texts: usize,
     ) -> Lounge {
         let rules = Rules::new(&config.room, config.webrtc.max_viewers);
-        let room = Room::new(rules, config.camera.presets.clone());
+        let mut room = Room::new(rules, config.camera.presets.clone());
+        let kept = Kept::new(state, ROOM_FILE, "seats of the room", WRITTEN_EVERY, clock.clone());
+        if let Some(snapshot) = kept.read(Snapshot::parse) {
+            room.restore(moment(&clock), snapshot);
+        }
         let inner =
             Inner { room, lines: HashMap::new(), last_epoch: 0, rates: Rates::default(), numbers: Numbers::default() };
-        let (inner, log, counts) = (Mutex::new(inner), open_log(config), Counts::default());
-        let lounge = Lounge { inner, clock, door, stream, links, log, texts, counts };
+        let (inner, log, counts) = (Mutex::new(inner), table::open_log(config), Counts::default());
+        let lounge = Lounge { inner, clock, door, stream, links, kept, log, texts, counts };
         lounge.look_at_stream();
         lounge
     }
@@ -171,6 +188,7 @@ impl Lounge {
             self.set_viewer(&place, None);
         }
         seated.viewer = viewer.map(|viewer| viewer.0);
+        seated.logged_in = visitor.logged_in;
         Ok(Joined { place, seated, call })
     }
 
@@ -188,6 +206,12 @@ impl Lounge {
         resume: Option<String>,
         talks: bool,
     ) -> Result<(Place, Box<Seated>, Option<oneshot::Receiver<Call>>), TurnedAway> {
+        if !self.links.is_good(&visitor.identity) {
+            // revoked between their request and their hello
+            self.counts.turned_away.inc();
+            let words = "the link you came by is no longer good; ask for a new one".into();
+            return Err(TurnedAway { code: ErrorCode::Refused, words, retry_after_s: 60 });
+        }
         let away = |words: &str| TurnedAway { code: ErrorCode::NotReady, words: words.into(), retry_after_s: 2 };
         let token = super::gate::random_hex().ok_or_else(|| away("the system gives no random numbers"))?;
         let arrival = Arrival {
@@ -342,6 +366,9 @@ impl Lounge {
     }
 
     fn perform(&self, inner: &mut Inner, actions: Vec<Action>) {
+        if actions.iter().any(changes_snapshot) {
+            self.kept.touch();
+        }
         for action in actions {
             match action {
                 Action::Tell { to, told } => self.tell(inner, to, &told),
@@ -407,13 +434,23 @@ impl Lounge {
                 self.links.make(role, for_s, &name).map(|link| vec![Told::Link { link }])
             }
             LinkWish::List => self.links.list().map(|links| vec![Told::Links { links }]),
-            LinkWish::Revoke { id } => {
+            LinkWish::Revoke { id } => self.links.revoke(&id).and_then(|()| {
+                // from here on nobody comes in by it; who did goes
                 self.step(inner, Input::Revoked { link: &id });
-                self.links.revoke(&id).and_then(|()| self.links.list()).map(|links| vec![Told::Links { links }])
-            }
+                self.links.list().map(|links| vec![Told::Links { links }])
+            }),
         };
         let told = told.unwrap_or_else(|message| vec![Told::Error { code: ErrorCode::Refused, message }]);
         told.iter().for_each(|told| self.tell(inner, seat, told));
+    }
+
+    /// The room goes to the state folder, for as long as it is polled.
+    pub async fn keep_room(&self) {
+        self.kept.follow(|| self.inner().room.snapshot().to_text()).await;
+    }
+
+    pub async fn keep_room_at_last(&self) {
+        self.kept.finish(|| self.inner().room.snapshot().to_text()).await;
     }
 
     fn look_at_stream(&self) {
@@ -432,61 +469,8 @@ impl Lounge {
         }
     }
 
-    fn tell_table(&self, now: Micros) {
-        let lookers: Vec<SeatId> = self.inner().room.people().filter(|seat| seat.table).map(|seat| seat.id).collect();
-        if lookers.is_empty() {
-            return;
-        }
-        let table = Told::Viewers { list: self.table(now) };
-        let mut inner = self.inner();
-        lookers.into_iter().for_each(|seat| self.tell(&mut inner, seat, &table));
-    }
-
-    /// Everybody in the room, with what is known of their viewers.
-    pub fn table(&self, now: Micros) -> Vec<ViewerRow> {
-        let stats = self.door.viewers();
-        let mut inner = self.inner();
-        let Inner { room, rates, .. } = &mut *inner;
-        rates.rows(now, room.people(), &stats)
-    }
-
-    /// For `/metrics`.
-    pub fn figures(&self) -> RoomFigures {
-        let rows = self.table(self.clock.now());
-        let mut inner = self.inner();
-        RoomFigures {
-            people: inner.room.len(),
-            joined: self.counts.joined.read(),
-            resumed: self.counts.resumed.read(),
-            turned_away: self.counts.turned_away.read(),
-            behind: self.counts.behind.read(),
-            chat_lines: self.counts.chat_lines.read(),
-            relayed: self.counts.relayed.read(),
-            log_lines_lost: self.log.as_ref().map_or(0, ViewerLog::lost),
-            viewers: inner.numbers.of(&rows).into_iter().map(figures_of).collect(),
-        }
-    }
-
-    fn log_table(&self, now: Micros) {
-        if self.log.is_some() {
-            for row in self.table(now) {
-                self.note(self.moment(), "viewer", json!(row));
-            }
-        }
-    }
-
-    /// One line for the log of viewers.
-    fn note(&self, at: Moment, event: &str, mut what: serde_json::Value) {
-        let Some(log) = &self.log else { return };
-        if let Some(fields) = what.as_object_mut() {
-            fields.insert("at_ms".into(), json!(at.unix_ms));
-            fields.insert("event".into(), json!(event));
-        }
-        log.write(what.to_string());
-    }
-
     fn moment(&self) -> Moment {
-        Moment { now: self.clock.now(), unix_ms: self.clock.wall().0 / 1000 }
+        moment(&self.clock)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -494,26 +478,20 @@ impl Lounge {
     }
 }
 
-fn figures_of((number, row): (usize, ViewerRow)) -> ViewerFigures {
-    let report = row.report.unwrap_or_default();
-    ViewerFigures {
-        number,
-        kbps: row.kbps,
-        loss: row.loss,
-        round_trip_ms: row.round_trip_ms,
-        page_fps: report.fps,
-        page_freezes: report.freezes,
-        page_latency_ms: report.latency_ms,
-    }
+fn moment(clock: &Clock) -> Moment {
+    Moment { now: clock.now(), unix_ms: clock.wall().0 / 1000 }
 }
 
-fn open_log(config: &Config) -> Option<ViewerLog> {
-    let path = &config.log.viewers_file;
-    if path.as_os_str().is_empty() {
-        return None;
+/// Whether what the next run finds may be another room after it.
+fn changes_snapshot(action: &Action) -> bool {
+    match action {
+        Action::End { .. } => true,
+        Action::Tell { told, .. } | Action::TellAll { told, .. } => matches!(
+            told,
+            Told::Peers(_) | Told::Control(_) | Told::Room { .. } | Told::Accept { .. } | Told::Hangup { .. }
+        ),
+        Action::Adjust { .. } | Action::Links { .. } => false,
     }
-    let log = ViewerLog::start(path, u64::from(config.log.viewers_file_mb) << 20);
-    log.inspect_err(|error| warn!("log of viewers {}: {error}; none is written", path.display())).ok()
 }
 
 /// Deadlines, the stream's news and the table of who watches, while the port is open.
@@ -571,6 +549,9 @@ pub async fn keep(shared: &Shared, place: &mut Place, mut call: Call) {
 
 /// For a WHEP client that found no seat.
 pub fn refusal(away: &TurnedAway) -> Response<Body> {
-    let status = if away.code == ErrorCode::Closed { StatusCode::FORBIDDEN } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = match away.code {
+        ErrorCode::Closed | ErrorCode::Refused => StatusCode::FORBIDDEN,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
     retry_after(plain(status, &away.words), away.retry_after_s)
 }

@@ -6,7 +6,9 @@
 mod backoff;
 mod call;
 mod certificate;
+mod connections;
 mod cookies;
+mod farewells;
 mod gate;
 mod gate_links;
 mod health;
@@ -123,12 +125,19 @@ impl HttpState {
         let status = Status::from(&stream.status());
         let state = open_state(config);
         let tls = tls::Tls::open(&config.http, state.clone(), clock.clone())?;
-        let gate = gate::Gate::new(&config.auth, tls.is_some(), state, clock.clone())?;
+        let gate = gate::Gate::new(&config.auth, tls.is_some(), state.clone(), clock.clone())?;
         let links = Arc::new(gate_links::GateLinks { gate: gate.clone(), clock: clock.clone() });
-        let lounge =
-            lounge::Lounge::new(config, clock.clone(), door.clone(), stream.clone(), links, limits.seat_messages);
+        let lounge = lounge::Lounge::new(
+            config,
+            clock.clone(),
+            door.clone(),
+            stream.clone(),
+            links,
+            state,
+            limits.seat_messages,
+        );
         Ok(HttpState(Arc::new(Shared {
-            seats: listener::Seats::new(limits.connections, limits.connections_per_address),
+            seats: connections::Seats::new(limits.connections, limits.connections_per_address, clock.clone()),
             gate,
             tls,
             names: config.http.names.iter().map(|name| parse_name(name)).collect::<Result<_>>()?,
@@ -194,7 +203,7 @@ struct Shared {
     gate: gate::Gate,
     /// None: plain HTTP.
     tls: Option<Arc<tls::Tls>>,
-    seats: Arc<listener::Seats>,
+    seats: Arc<connections::Seats>,
     whep: whep::Registry,
     ice_servers: Vec<IceServerConfig>,
     lounge: Arc<lounge::Lounge>,
@@ -232,6 +241,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, mut shutdown: channe
         _ = follow_files(&shared) => {}
         _ = shared.gate.keep_sessions() => {}
         _ = lounge::run(shared.clone()) => {}
+        _ = shared.lounge.keep_room() => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
     shared.stop.send_replace(true);
@@ -244,7 +254,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, mut shutdown: channe
         debug!("http: some connections did not end in time; cutting them off");
     }
     tasks.shutdown().await;
-    shared.gate.keep_sessions_at_last().await;
+    tokio::join!(shared.gate.keep_sessions_at_last(), shared.lounge.keep_room_at_last());
 }
 
 /// Takes in what `rtcam access` or a renewal of the certificate changes, for as long as it is polled.

@@ -5,9 +5,9 @@
 //! takes whether a name exists. Input: names and passwords (hostile), `[auth]`.
 
 use super::backoff::{AccountNumber, Backoff, Turn};
+use super::connections::{network, redacted};
 use super::cookies::{Token, random, same};
 use super::gate::Denial;
-use super::listener::{network, redacted};
 use crate::clock::{self, Clock};
 use crate::config::{AuthConfig, Role, Secret};
 use crate::error::{Error, ErrorKind, Result};

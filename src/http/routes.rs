@@ -4,6 +4,7 @@
 //! let a handler see a request that failed one. A handler finds the `Identity` among the request's extensions, but on rows
 //! that are open to anybody.
 
+use super::connections::Use;
 use super::gate::Denial;
 use super::origin::{self, Allowed};
 use super::{Ends, Shared, health, login, page, plain, retry_after, status, whep, ws};
@@ -74,7 +75,7 @@ pub fn table() -> Vec<Route> {
         route(login::PATH, Method::GET, Open, |s, r| Box::pin(login::get(s, r))),
         route(login::PATH, Method::POST, Open, |s, r| Box::pin(login::post(s, r))),
         route("/logout", Method::POST, VIEWER, |s, r| Box::pin(login::logout(s, r))),
-        route("/ws", Method::GET, VIEWER, |s, r| Box::pin(ws::upgrade(s, r))),
+        route(ws::PATH, Method::GET, VIEWER, |s, r| Box::pin(ws::upgrade(s, r))),
         cross_origin(whep::PATH, Method::POST, VIEWER, |s, r| Box::pin(whep::post(s, r))),
         // a browser's question before the request carries no credentials
         cross_origin(whep::PATH, Method::OPTIONS, Open, |s, r| Box::pin(whep::options(s, r))),
@@ -125,6 +126,10 @@ async fn guard(row: Arc<Route>, shared: Arc<Shared>, mut request: Request<Body>)
     let origin = request.headers().get(header::ORIGIN).filter(|_| row.cross_origin).cloned();
     let response = match permit(&row, &shared, ends, request.uri(), request.headers()).await {
         Ok(identity) => {
+            // a WebSocket uses its connection once it watches
+            let counts = identity.is_some() && row.path != ws::PATH;
+            let used = request.extensions().get::<Arc<Use>>().filter(|_| counts);
+            let _in_use = used.map(Use::begin);
             identity.and_then(|identity| request.extensions_mut().insert(identity));
             (row.handler)(shared, request).await
         }

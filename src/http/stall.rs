@@ -1,8 +1,9 @@
-//! A TCP stream that gives up on a peer which does not read, and that carries its seat among the connections.
+//! A TCP stream that gives up on a peer which does not read, and that carries its seat among the connections to the end.
 //!
 //! Must never limit how long a peer may think before it sends: that is the header deadline's and the session's matter.
 
-use super::listener::Seat;
+use super::connections::{GAVE_WAY, Seat};
+use super::farewells;
 use crate::clock;
 use std::future::Future;
 use std::io;
@@ -18,24 +19,42 @@ pub struct Guarded {
     /// Runs while a write waits for the peer.
     stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Given back when the stream goes, also after an upgrade to WebSocket.
-    _seat: Seat,
+    seat: Seat,
+    /// Nothing was written yet, and the peer speaks plain HTTP.
+    may_say_why: bool,
 }
 
 impl Guarded {
     pub fn new(stream: TcpStream, limit: Duration, seat: Seat) -> Guarded {
-        Guarded { stream, limit, stalled: None, _seat: seat }
+        Guarded { stream, limit, stalled: None, seat, may_say_why: false }
+    }
+
+    /// Of somebody who would understand a refusal in plain HTTP.
+    pub fn plain(mut self) -> Guarded {
+        self.may_say_why = true;
+        self
     }
 
     /// A pending write is an error once it has been pending for `limit`.
     fn watch<T>(&mut self, cx: &mut Context, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stalled = None;
+            self.may_say_why = false;
             return result;
         }
         let limit = self.limit;
         let timer = self.stalled.get_or_insert_with(|| Box::pin(clock::sleep(limit)));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
+    }
+}
+
+impl Drop for Guarded {
+    /// A peer that never said a word, and has to give way, hears why.
+    fn drop(&mut self) {
+        if self.may_say_why && self.seat.used().has_given_way() {
+            farewells::say(&self.stream, GAVE_WAY);
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub async fn post(shared: Arc<Shared>, request: Request<Body>) -> Response<Body>
     if !is_type(request.headers(), "application/sdp") {
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the offer must be application/sdp");
     }
-    let visitor = Visitor::of(&request);
+    let visitor = Visitor::of(&shared, &request);
     let sdp = match routes::text_body(&shared, request).await {
         Ok(sdp) => sdp,
         Err(refused) => return refused,

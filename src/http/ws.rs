@@ -4,6 +4,7 @@
 //! passed the origin and password checks.
 
 use super::call::Call;
+use super::connections::{InUse, Use};
 use super::lounge::{self, Order, Place, Visitor};
 use super::{Live, Shared, plain};
 use crate::clock;
@@ -21,11 +22,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::debug;
 
+pub const PATH: &str = "/ws";
 /// The session judges a message by its exact limit and says so; this much more and the socket itself gives up.
 const HEADROOM_BYTES: usize = 4096;
 
 pub async fn upgrade(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
-    let visitor = Visitor::of(&request);
+    let visitor = Visitor::of(&shared, &request);
+    let Some(used) = request.extensions().get::<Arc<Use>>().cloned() else {
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, "a request without a connection");
+    };
     let (mut parts, _) = request.into_parts();
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade,
@@ -41,7 +46,7 @@ pub async fn upgrade(shared: Arc<Shared>, request: Request<Body>) -> Response<Bo
         .max_write_buffer_size(shared.limits.unsent_bytes)
         .max_message_size(message_bytes)
         .max_frame_size(message_bytes)
-        .on_upgrade(move |socket| Pump::new(socket, visitor, shared).run())
+        .on_upgrade(move |socket| Pump::new(socket, visitor, used, shared).run())
         .into_response()
 }
 
@@ -52,6 +57,9 @@ struct Pump {
     visitor: Visitor,
     /// From the welcome on.
     place: Option<Place>,
+    used: Arc<Use>,
+    /// From the first offer on: before, it gives way to newcomers.
+    in_use: Option<InUse>,
     shared: Arc<Shared>,
     _live: Live,
 }
@@ -64,11 +72,13 @@ enum Heard {
     Order(Order),
     Status,
     Stop,
+    /// All connections are taken, and this one has not asked for the picture.
+    GiveWay,
     Deadline,
 }
 
 impl Pump {
-    fn new(socket: WebSocket, visitor: Visitor, shared: Arc<Shared>) -> Pump {
+    fn new(socket: WebSocket, visitor: Visitor, used: Arc<Use>, shared: Arc<Shared>) -> Pump {
         shared.requests.ws_sessions.inc();
         let session = Session::new(
             Transport::WebSocket,
@@ -78,7 +88,7 @@ impl Pump {
             shared.clock.now(),
         );
         let call = Call::new(shared.door.clone());
-        Pump { socket, session, call, visitor, place: None, _live: Live::new(&shared), shared }
+        Pump { socket, session, call, visitor, place: None, used, in_use: None, _live: Live::new(&shared), shared }
     }
 
     async fn run(mut self) {
@@ -94,6 +104,7 @@ impl Pump {
                 word = next_word(&mut self.place) => word,
                 changed = status.changed() => if changed.is_ok() { Heard::Status } else { Heard::Stop },
                 _ = stop.wait_for(|stop| *stop), if !stopping => Heard::Stop,
+                () = self.used.gives_way(), if self.in_use.is_none() => Heard::GiveWay,
                 _ = until(deadline) => Heard::Deadline,
             };
             stopping |= matches!(heard, Heard::Stop);
@@ -157,6 +168,8 @@ impl Pump {
             }
             Heard::Status => Input::Status(status.borrow_and_update().clone()),
             Heard::Stop => Input::Stop,
+            Heard::GiveWay if self.place.is_none() => Input::Expelled(ByeReason::HelloTimeout),
+            Heard::GiveWay => Input::Expelled(ByeReason::OfferTimeout),
             Heard::Deadline => Input::Tick,
         };
         self.session.handle(now, input, &mut actions);
@@ -169,6 +182,9 @@ impl Pump {
         let mut at = 0;
         while at < actions.len() {
             self.tell_room(&actions[at]);
+            if matches!(actions[at], Action::CreateAnswer { .. } | Action::RestartIce { .. }) {
+                self.in_use.get_or_insert_with(|| Use::begin(&self.used));
+            }
             let sent = match self.call.act(actions[at].clone()) {
                 Some(Action::Join { name, resume }) => {
                     self.join(now, name, resume, actions).await;
@@ -195,6 +211,7 @@ impl Pump {
                 self.place = Some(joined.place);
                 if let Some(call) = joined.call {
                     self.call = call;
+                    self.in_use = Some(Use::begin(&self.used));
                 }
                 Input::Seated(joined.seated)
             }

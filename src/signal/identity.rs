@@ -3,8 +3,9 @@
 //! Owns no credential. Made by `http` (gate) for each request that passed, read by the room.
 
 use crate::config::Role;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The name they logged in with, or the one on their link. Empty: they choose one themselves.
     pub name: String,
@@ -14,7 +15,8 @@ pub struct Identity {
 }
 
 /// What they came in with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Proof {
     /// Nothing: access is open.
     None,

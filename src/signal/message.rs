@@ -319,6 +319,7 @@ mod tests {
             seat: SeatWords { id: SeatId(7), name: "Ann".into(), role: Role::Host },
             resume: "00ff".into(),
             resumed: false,
+            logged_in: false,
             viewer: Some(3),
             room: RoomWords {
                 people: vec![Person {
@@ -339,7 +340,7 @@ mod tests {
     /// One of each, with its text: the protocol as pages written by others rely on it.
     fn every_message() -> Vec<(Message, &'static str)> {
         let status = r#""camera":"away","reason":"format-changed","detail":"/dev/video0: the format changed","size":{"width":640,"height":480},"fps":29.97}"#;
-        let seat = r#","seat":{"id":7,"name":"Ann","role":"host"},"resume":"00ff","resumed":false,"viewer":3,"room":{"people":[{"id":7,"name":"Ann","role":"host","watching":true,"joined_s":2}],"holder":7,"asking":[],"closed":false,"muted":true,"chat":[]},"ice_servers":[]}"#;
+        let seat = r#","seat":{"id":7,"name":"Ann","role":"host"},"resume":"00ff","resumed":false,"logged_in":false,"viewer":3,"room":{"people":[{"id":7,"name":"Ann","role":"host","watching":true,"joined_s":2}],"holder":7,"asking":[],"closed":false,"muted":true,"chat":[]},"ice_servers":[]}"#;
         let leak = |start: &str| -> &'static str { Box::leak(format!("{start}{status}").into_boxed_str()) };
         let with_seat = |start: &str| -> &'static str {
             Box::leak(format!("{start}{}{seat}", &status[..status.len() - 1]).into_boxed_str())

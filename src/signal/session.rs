@@ -361,8 +361,9 @@ impl Session {
     }
 
     fn on_turned_away(&mut self, away: TurnedAway, out: &mut Vec<Action>) {
+        let reason = if away.code == ErrorCode::Refused { ByeReason::Revoked } else { ByeReason::Closed };
         out.push(error(away.code, &away.words, Some(away.retry_after_s)));
-        self.close(ByeReason::Closed, out);
+        self.close(reason, out);
     }
 
     fn on_offer(&mut self, now: Micros, sdp: String, restart: bool, out: &mut Vec<Action>) {

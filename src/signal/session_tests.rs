@@ -14,7 +14,14 @@ fn status(camera: Camera) -> Status {
 
 fn seated(viewer: Option<u64>) -> Box<Seated> {
     let seat = SeatWords { id: SeatId(1), name: "Ann".into(), role: Role::Viewer };
-    Box::new(Seated { seat, resume: "secret".into(), resumed: false, viewer, room: RoomWords::default() })
+    Box::new(Seated {
+        seat,
+        resume: "secret".into(),
+        resumed: false,
+        logged_in: false,
+        viewer,
+        room: RoomWords::default(),
+    })
 }
 
 struct Bench {

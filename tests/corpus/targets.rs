@@ -43,7 +43,14 @@ pub fn message(bytes: &[u8]) {
 
 fn seated() -> Box<Seated> {
     let seat = SeatWords { id: SeatId(1), name: "Ann".into(), role: Role::Host };
-    Box::new(Seated { seat, resume: "00ff".into(), resumed: false, viewer: None, room: RoomWords::default() })
+    Box::new(Seated {
+        seat,
+        resume: "00ff".into(),
+        resumed: false,
+        logged_in: false,
+        viewer: None,
+        room: RoomWords::default(),
+    })
 }
 
 /// What happens to a session, one thing per line: `+MS` time passes, `=N` an answer comes, `!` the offer is refused, `#`

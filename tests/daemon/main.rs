@@ -13,6 +13,7 @@ mod program;
 #[path = "../receiver/mod.rs"]
 mod receiver;
 mod refusals;
+mod restart;
 mod room;
 mod second_viewer;
 mod signalling;

@@ -14,7 +14,7 @@ pub struct Program {
     pub address: SocketAddr,
     /// What it logged so far.
     log: Arc<Mutex<String>>,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 fn command(arguments: &[&str], folder: &tempfile::TempDir) -> Command {
@@ -33,7 +33,17 @@ pub fn run(arguments: &[&str]) -> Output {
 impl Program {
     /// With the moving pattern, unless the settings say otherwise.
     pub fn start(settings: &[&str]) -> Program {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Program::start_in(Arc::new(tempfile::tempdir().expect("a temporary folder")), settings)
+    }
+
+    /// As after `kill -9` or a power cut: nobody said goodbye, and the state is what was on the disk.
+    pub fn kill_and_start_again(mut self, settings: &[&str]) -> Program {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
+        Program::start_in(self.folder.clone(), settings)
+    }
+
+    fn start_in(folder: Arc<tempfile::TempDir>, settings: &[&str]) -> Program {
         let defaults = ["http.listen=127.0.0.1:0", "webrtc.udp_port=0", "camera.source=pattern"];
         let mut arguments = vec!["run"];
         for setting in defaults.iter().chain(settings) {
@@ -55,6 +65,15 @@ impl Program {
     /// Another command in the same folder, with the same state.
     pub fn run_beside(&self, arguments: &[&str]) -> Output {
         command(arguments, &self.folder).output().expect("the program is built")
+    }
+
+    /// A file of its state; empty where there is none yet.
+    pub fn state_file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+    }
+
+    pub fn write_state_file(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).expect("the folder is ours");
     }
 
     pub fn pid(&self) -> u32 {

@@ -7,6 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -32,6 +33,13 @@ async fn a_whep_offer_brings_pictures_until_it_is_deleted() {
 
 pub async fn open_socket(program: &Program) -> Socket {
     connect_async(format!("ws://{}/ws", program.address)).await.expect("it upgrades").0
+}
+
+/// With one more header.
+pub async fn open_socket_with(program: &Program, header: &'static str, value: &str) -> Socket {
+    let mut request = format!("ws://{}/ws", program.address).into_client_request().expect("a good address");
+    request.headers_mut().insert(header, value.parse().expect("plain letters"));
+    connect_async(request).await.expect("it upgrades").0
 }
 
 pub async fn say(socket: &mut Socket, message: Value) {

@@ -1,7 +1,7 @@
 //! TCP connections that say nothing, or next to nothing.
 
 use crate::raw::{connect_as, is_full, until_closed};
-use crate::siege::Siege;
+use crate::siege::{Siege, newcomer_gets_the_picture};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -17,13 +17,15 @@ async fn a_thousand_silent_connections_are_refused_or_closed() {
         let mut stream = connect_as(&siege.program, number).await;
         waiting.spawn(async move { until_closed(&mut stream).await });
     }
+    // every place is taken by somebody who says nothing
+    newcomer_gets_the_picture(&siege).await;
     let answers = waiting.join_all().await;
     let refused = answers.iter().filter(|answer| is_full(answer)).count();
     let is_closed = |answer: &&String| answer.is_empty() || answer.starts_with("HTTP/1.1 408 ");
     let closed = answers.iter().filter(is_closed).count();
-    println!("1,000 silent connections: {refused} refused with the reason, {closed} closed");
+    println!("1,000 silent connections: {refused} gave way and heard why, {closed} closed at the deadline");
     assert_eq!(refused + closed, 1000, "something else was said: {answers:?}");
-    assert!(refused > 0 && closed >= CAP, "{refused} refused with the reason, {closed} closed");
+    assert!(refused >= 1000 - CAP, "each for whom there was no place hears why: {refused}");
     siege.lift().await;
 }
 

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard, watch as flag};
 use tokio::task::JoinHandle;
 
@@ -108,6 +108,15 @@ impl Siege {
         assert!(!log.contains("panicked"), "{name}:\n{log}");
         assert!(log.lines().count() < 100, "{name}: one line per cause, then a count:\n{log}");
     }
+}
+
+/// While all this goes on, somebody else comes and watches.
+pub async fn newcomer_gets_the_picture(siege: &Siege) {
+    let begun = Instant::now();
+    let mut newcomer = watch(&siege.program, Options { decode: false, ..Options::default() }).await;
+    newcomer.receiver.picture("of a newcomer").await;
+    println!("{}: a newcomer has the picture after {:?}", siege.name, begun.elapsed());
+    newcomer.leave(&siege.program).await;
 }
 
 async fn look(mut viewer: Viewer, stopped: flag::Receiver<bool>) -> Watched {

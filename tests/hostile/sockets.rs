@@ -1,7 +1,7 @@
 //! WebSockets that never say hello, or never ask for the picture.
 
 use crate::raw::{connect_as, head, is_full, until_closed, upgrade};
-use crate::siege::Siege;
+use crate::siege::{Siege, newcomer_gets_the_picture};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -39,6 +39,7 @@ async fn five_hundred_websockets_that_never_say_hello_or_offer() {
             refused += 1;
         }
     }
+    newcomer_gets_the_picture(&siege).await;
     let count = held.len();
     let mut waiting = JoinSet::new();
     for mut stream in held {
@@ -51,8 +52,7 @@ async fn five_hundred_websockets_that_never_say_hello_or_offer() {
         "500 mute WebSockets: {count} upgraded, {refused} refused with 503 and the reason (slowest {slowest:?}); \
          ended: {hello} hello-timeout, {offer} offer-timeout, {full} no seat in the room"
     );
-    // who found no seat in the room was told at once and gave the connection back
-    assert!(refused + full >= 500 - 256 && refused > 0 && hello > 0 && offer > 0, "{words:?}");
+    assert!(hello > 0 && offer > 0, "{words:?}");
     assert_eq!(hello + offer + full, count, "each heard why: {words:?}");
     siege.lift().await;
 }

@@ -1,7 +1,9 @@
 //! The TCP door's caps and deadlines.
 
 use crate::bench::{Bench, Reply, soon};
+use crate::page::Page;
 use rtcam::http::Limits;
+use serde_json::json;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -93,12 +95,7 @@ async fn one_connection_over_the_cap_is_refused_at_once_with_the_reason() {
     // loopback is exempt from the cap per address, not from the total
     let mut held = Vec::new();
     for _ in 0..20 {
-        let mut stream = bench.connect().await;
-        stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", bench.address).as_bytes()).await.unwrap();
-        let mut first = [0u8; 12];
-        soon(stream.read_exact(&mut first)).await.unwrap();
-        assert_eq!(&first, b"HTTP/1.1 200");
-        held.push(stream);
+        held.push(Page::watching(&bench).await);
     }
     let refused = Reply::read(&mut bench.connect().await).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
@@ -114,17 +111,58 @@ async fn one_connection_over_the_cap_is_refused_at_once_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_websocket_keeps_its_seat_until_it_is_gone() {
+async fn a_websocket_that_watches_keeps_its_seat_until_it_is_gone() {
     let bench = Bench::with_limits(Limits { connections: 1, ..Limits::default() }).await;
-    let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", bench.address)).await.unwrap();
+    let page = Page::watching(&bench).await;
     assert_eq!(bench.get("/healthz").await.status, 503);
-    drop(socket);
+    drop(page);
     let back = async {
         while bench.get("/healthz").await.status != 200 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     soon(back).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_gives_way_to_a_newcomer_and_hears_why() {
+    let bench = Bench::with_limits(Limits { connections: 1, ..Limits::default() }).await;
+    let mut silent = bench.connect().await;
+    let mut half = bench.connect().await;
+    let told = closed(&mut silent).await;
+    assert!(
+        told.starts_with("HTTP/1.1 503 ") && told.contains("Retry-After: 5") && told.contains("said nothing"),
+        "{told}"
+    );
+    half.write_all(b"POST /whep HTTP/1.1\r\nHost: localhost\r\n").await.unwrap();
+    let mut greeted = Page::open(&bench).await;
+    assert!(closed(&mut half).await.contains("said nothing"));
+    greeted.say(json!({"type": "hello", "version": 1})).await;
+    greeted.hear_of("welcome").await;
+    // it never asked for the picture
+    let mut speechless = Page::open(&bench).await;
+    assert_eq!(greeted.rest().await, ["bye:offer-timeout"]);
+    let mut watching = Page::watching(&bench).await;
+    assert_eq!(speechless.rest().await, ["bye:hello-timeout"]);
+    assert_eq!(bench.get("/healthz").await.status, 503, "somebody watches");
+    watching.say(json!({"type": "ping", "t": 1})).await;
+    watching.hear_of("pong").await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn each_of_five_hundred_refused_at_once_hears_why() {
+    let bench = Bench::with_limits(Limits { connections: 1, ..Limits::default() }).await;
+    let _page = Page::watching(&bench).await;
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..500 {
+        let mut stream = bench.connect().await;
+        waiting.spawn(async move { closed(&mut stream).await });
+    }
+    let answers = waiting.join_all().await;
+    let told = answers.iter().filter(|answer| answer.contains("all the connections")).count();
+    assert_eq!(told, 500);
     bench.stop().await;
 }
 

@@ -8,6 +8,7 @@ mod canary;
 mod connections;
 mod page;
 mod pages;
+mod revoked;
 mod room;
 mod tls;
 mod websocket;

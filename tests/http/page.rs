@@ -5,6 +5,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 pub struct Page(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -14,19 +15,33 @@ impl Page {
         Page(connect_async(format!("ws://{}/ws", bench.address)).await.unwrap().0)
     }
 
+    /// With a password or a link.
+    pub async fn open_as(bench: &Bench, bearer: &str) -> Page {
+        Page::open_with(bench, "Authorization", &format!("Bearer {bearer}")).await
+    }
+
+    pub async fn open_with(bench: &Bench, header: &'static str, value: &str) -> Page {
+        let mut request = format!("ws://{}/ws", bench.address).into_client_request().unwrap();
+        request.headers_mut().insert(header, value.parse().unwrap());
+        Page(connect_async(request).await.unwrap().0)
+    }
+
     pub async fn welcomed(bench: &Bench) -> Page {
         Page::greeted(bench, json!({"language": "en"})).await.0
     }
 
     /// With more in its hello; the welcome as well.
     pub async fn greeted(bench: &Bench, more: Value) -> (Page, Value) {
-        let mut page = Page::open(bench).await;
+        Page::open(bench).await.greet(more).await
+    }
+
+    pub async fn greet(mut self, more: Value) -> (Page, Value) {
         let mut hello = json!({"type": "hello", "version": 1});
         hello.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        page.say(hello).await;
-        let welcome = page.hear().await;
+        self.say(hello).await;
+        let welcome = self.hear().await;
         assert_eq!(welcome["type"], "welcome", "{welcome}");
-        (page, welcome)
+        (self, welcome)
     }
 
     pub async fn watching(bench: &Bench) -> Page {

@@ -180,9 +180,9 @@ async fn a_whep_client_is_seen_and_can_be_put_out() {
 #[tokio::test]
 async fn a_full_room_says_so() {
     let mut config = Config::default();
-    (config.room.max_people, config.webrtc.max_viewers) = (2, 1);
+    (config.room.max_people, config.webrtc.max_viewers) = (2, 2);
     let bench = Bench::with(Limits::default(), config).await;
-    let _people = (person(&bench, "Ann").await, person(&bench, "Bob").await);
+    let _people = (Page::watching(&bench).await, Page::watching(&bench).await);
     let mut late = Page::open(&bench).await;
     late.say(json!({"type": "hello", "version": 1})).await;
     assert_eq!(late.rest().await, ["error:full", "bye:closed"]);

@@ -52,6 +52,15 @@ impl Calls {
         self.agreed.contains(&pair(a, b))
     }
 
+    /// What an earlier run left.
+    pub fn restore(&mut self, agreed: impl Iterator<Item = (SeatId, SeatId)>) {
+        self.agreed = agreed.map(|(a, b)| pair(a, b)).collect();
+    }
+
+    pub fn agreed(&self) -> Vec<(SeatId, SeatId)> {
+        self.agreed.iter().copied().collect()
+    }
+
     /// Somebody goes: everybody they had a question or a call with.
     pub fn leave(&mut self, who: SeatId) -> Vec<SeatId> {
         let pairs = self.asked.keys().chain(&self.agreed);

@@ -13,11 +13,16 @@ pub const LONGEST: usize = 500;
 pub struct Chat(VecDeque<ChatLine>);
 
 impl Chat {
-    pub fn add(&mut self, line: ChatLine) {
+    /// The line as it is told: no two that are kept have the same time, so that who hears one twice knows it.
+    pub fn add(&mut self, mut line: ChatLine) -> ChatLine {
+        while self.0.iter().any(|known| known.at_ms == line.at_ms) {
+            line.at_ms += 1;
+        }
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
-        self.0.push_back(line);
+        self.0.push_back(line.clone());
+        line
     }
 
     /// The oldest first.
@@ -46,6 +51,14 @@ mod tests {
         }
         let lines = chat.lines();
         assert_eq!((lines.len(), lines[0].at_ms, lines[49].at_ms), (50, 10, 59));
+    }
+
+    #[test]
+    fn two_lines_of_one_moment_can_be_told_apart() {
+        let mut chat = Chat::default();
+        let line = ChatLine { from: SeatId(1), name: "Ann".into(), text: "hi".into(), at_ms: 7 };
+        let times: Vec<u64> = (0..3).map(|_| chat.add(line.clone()).at_ms).collect();
+        assert_eq!(times, [7, 8, 9]);
     }
 
     #[test]

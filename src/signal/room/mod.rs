@@ -8,11 +8,13 @@ mod calls;
 mod chat;
 pub mod people;
 mod rights;
+pub mod snapshot;
 mod state;
 pub mod words;
 
 use crate::config::{HostLeaves, Preset, Role, RoomConfig};
 use crate::output::ViewerId;
+use crate::signal::identity::Identity;
 use crate::signal::message::{ByeReason, ErrorCode};
 use crate::stream::adjust::{AdjustError, Adjustable, Change};
 use crate::units::Micros;
@@ -69,7 +71,7 @@ pub enum Input<'a> {
     Revoked {
         link: &'a str,
     },
-    /// Messages to the seat were lost on their way: it needs the state anew.
+    /// Messages to the seat were lost on their way.
     Behind {
         seat: SeatId,
     },
@@ -118,6 +120,10 @@ pub trait Links: Send + Sync {
     fn list(&self) -> Result<Vec<Link>, String>;
     /// Those who came by it have to go: the caller sees to that.
     fn revoke(&self, id: &str) -> Result<(), String>;
+    /// False: what they came by has ended.
+    fn is_good(&self, _identity: &Identity) -> bool {
+        true
+    }
     /// Revoked since the last call, by whatever way.
     fn newly_revoked(&self) -> Vec<String> {
         Vec::new()
@@ -182,11 +188,14 @@ impl Room {
         let resume = arrival.resume.as_deref().unwrap_or_default();
         let kept = self.people.kept_for(resume, &arrival.identity);
         let (id, resumed) = match kept {
-            Some(id) => (id, true),
+            Some(id) => {
+                self.note(id, |seat| seat.resume = resume.to_string());
+                (id, true)
+            }
             None => {
                 self.admit(at, &arrival, out)?;
                 let host = arrival.identity.role == Role::Host && arrival.talks;
-                let id = self.people.seat(at.now, arrival);
+                let id = self.people.seat(at, arrival);
                 self.open_again(host, out);
                 (id, false)
             }
@@ -214,7 +223,13 @@ impl Room {
                 self.leave(at, gone, Leaving::Lost, out);
                 Ok(())
             }
-            None => away(ErrorCode::Full, &format!("all {} seats are taken", self.rules.max_people), 5),
+            None => match self.people.gives_way(arrival.from) {
+                Some(silent) => {
+                    self.part(at, silent, Leaving::Lost, ByeReason::OfferTimeout, out);
+                    Ok(())
+                }
+                None => away(ErrorCode::Full, &format!("all {} seats are taken", self.rules.max_people), 5),
+            },
         }
     }
 
@@ -224,6 +239,7 @@ impl Room {
             seat: SeatWords { id, name: seat.name.clone(), role: seat.role },
             resume: seat.resume.clone(),
             resumed,
+            logged_in: false,
             viewer: seat.viewer.map(|viewer| viewer.0),
             room: RoomWords {
                 people: self.people.list(at.now),
@@ -245,6 +261,7 @@ impl Room {
             Input::Viewer { seat, viewer } => self.presence(at, seat, out, |seat| {
                 seat.viewer = viewer;
                 seat.watching = false;
+                seat.offered |= viewer.is_some();
             }),
             Input::Watching { seat } => self.presence(at, seat, out, |seat| seat.watching = seat.viewer.is_some()),
             Input::Said { seat, said } => self.said(at, seat, said, out),
@@ -256,7 +273,7 @@ impl Room {
                     self.leave(at, seat, Leaving::Revoked, out);
                 }
             }
-            Input::Behind { seat } => out.push(Action::Tell { to: seat, told: self.state.snapshot() }),
+            Input::Behind { seat } => self.catch_up(seat, out),
             Input::Tick => {
                 for seat in self.people.lost(at.now) {
                     self.leave(at, seat, Leaving::Lost, out);
@@ -353,6 +370,12 @@ impl Room {
         }
     }
 
+    /// Which lines it has nobody knows: it gets all there are, and leaves out those it had.
+    fn catch_up(&self, to: SeatId, out: &mut Vec<Action>) {
+        out.push(Action::Tell { to, told: self.state.snapshot() });
+        out.extend(self.chat.lines().into_iter().map(|line| Action::Tell { to, told: Told::Chat(line) }));
+    }
+
     fn note(&mut self, id: SeatId, change: impl FnOnce(&mut Seat)) {
         if let Some(seat) = self.people.get_mut(id) {
             change(seat);
@@ -442,7 +465,7 @@ impl Room {
             return refuse(from, ErrorCode::TooFast, "more than 5 lines in 5 s; this one was dropped", out);
         }
         let line = ChatLine { from, name: seat.name.clone(), text, at_ms: at.unix_ms };
-        self.chat.add(line.clone());
+        let line = self.chat.add(line);
         out.push(Action::TellAll { told: Told::Chat(line), but: None });
     }
 
@@ -502,12 +525,17 @@ impl Room {
     }
 
     fn leave(&mut self, at: Moment, id: SeatId, why: Leaving, out: &mut Vec<Action>) {
+        self.part(at, id, why, bye(why), out);
+    }
+
+    /// `why`: for the others; `reason`: for whoever has to go.
+    fn part(&mut self, at: Moment, id: SeatId, why: Leaving, reason: ByeReason, out: &mut Vec<Action>) {
         let gone = match why {
-            Leaving::Kicked => self.people.put_out(at.now, id),
+            Leaving::Kicked => self.people.put_out(at, id),
             _ => self.people.leave(id),
         };
         let Some(seat) = gone else { return };
-        out.push(Action::End { seat: id, reason: bye(why) });
+        out.push(Action::End { seat: id, reason });
         let told = Told::Peers(Peers { left: Some(id), reason: Some(why), ..Peers::default() });
         out.push(Action::TellAll { told, but: Some(id) });
         for partner in self.calls.leave(id) {

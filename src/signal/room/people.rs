@@ -6,9 +6,14 @@
 use crate::config::Role;
 use crate::output::ViewerId;
 use crate::signal::bucket::Bucket;
+use crate::signal::giving_way::who_goes;
 use crate::signal::identity::{Identity, Proof};
+use crate::signal::room::Moment;
+use crate::signal::room::snapshot;
 use crate::signal::room::words::{Person, Report, SeatId};
 use crate::units::Micros;
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -41,12 +46,59 @@ pub struct Arrival {
     pub talks: bool,
 }
 
+/// SHA-256 of a `resume` token: what is on the disk gives no seat to whoever reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    fn of(token: &str) -> Digest {
+        Digest(digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+
+    pub fn parse(text: &str) -> Option<Digest> {
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).expect("two digits");
+        Some(Digest(std::array::from_fn(byte)))
+    }
+
+    fn text(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A seat as the next run finds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    pub id: SeatId,
+    pub name: String,
+    pub role: Role,
+    pub identity: Identity,
+    /// The SHA-256 of it.
+    pub resume: String,
+    pub from: IpAddr,
+    pub joined_ms: u64,
+}
+
+/// Somebody who may not come back yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PutOut {
+    mark: Mark,
+    /// Unix time, for the next run.
+    until_ms: u64,
+    #[serde(skip)]
+    until: Micros,
+}
+
 pub struct Seat {
     pub id: SeatId,
     pub name: String,
     pub role: Role,
     pub identity: Identity,
+    /// Empty after a restart, until it was shown again.
     pub resume: String,
+    pub digest: Digest,
     pub from: IpAddr,
     pub talks: bool,
     /// Its WebSocket is open.
@@ -54,7 +106,11 @@ pub struct Seat {
     /// The viewer it watches through, and whether that has connected.
     pub viewer: Option<ViewerId>,
     pub watching: bool,
+    /// It has had a viewer.
+    pub offered: bool,
     pub joined_at: Micros,
+    /// Unix time.
+    pub joined_ms: u64,
     /// Since when nothing of it is left.
     pub gone_at: Option<Micros>,
     pub chat: Bucket,
@@ -66,6 +122,45 @@ pub struct Seat {
 }
 
 impl Seat {
+    /// Nobody is there yet.
+    fn new(at: Moment, kept: Kept, digest: Digest) -> Seat {
+        let Kept { id, name, role, identity, from, joined_ms, .. } = kept;
+        Seat {
+            id,
+            name,
+            role,
+            identity,
+            resume: String::new(),
+            digest,
+            from,
+            talks: true,
+            socket: false,
+            viewer: None,
+            watching: false,
+            offered: false,
+            joined_at: snapshot::back(at, joined_ms),
+            joined_ms,
+            gone_at: Some(at.now),
+            chat: Bucket::new(CHAT_LINES, Duration::from_secs(1), at.now),
+            relayed: Bucket::per_second(RELAYED_PER_S, at.now),
+            weighty: Bucket::new(WEIGHTY, Duration::from_millis(500), at.now),
+            report: None,
+            table: false,
+        }
+    }
+
+    fn kept(&self) -> Kept {
+        Kept {
+            id: self.id,
+            name: self.name.clone(),
+            role: self.role,
+            identity: self.identity.clone(),
+            resume: self.digest.text(),
+            from: self.from,
+            joined_ms: self.joined_ms,
+        }
+    }
+
     pub fn person(&self, now: Micros) -> Person {
         Person {
             id: self.id,
@@ -85,11 +180,12 @@ impl Seat {
 pub struct People {
     seats: BTreeMap<SeatId, Seat>,
     last: u64,
-    put_out: Vec<(Micros, Mark)>,
+    put_out: Vec<PutOut>,
 }
 
 /// By what somebody put out is known again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Mark {
     /// Those whom access knows cannot change their identity away.
     Known(Identity),
@@ -139,7 +235,9 @@ impl People {
 
     /// The seat that a token belongs to, if it comes back from the one it was given to.
     pub fn kept_for(&self, resume: &str, identity: &Identity) -> Option<SeatId> {
-        let same = |seat: &&Seat| !resume.is_empty() && constant_time_eq(seat.resume.as_bytes(), resume.as_bytes());
+        // of equal hashes the token is the same: how long comparing them takes says nothing of it
+        let wanted = Digest::of(resume);
+        let same = |seat: &&Seat| !resume.is_empty() && seat.digest == wanted;
         self.iter().find(same).filter(|seat| seat.identity == *identity).map(|seat| seat.id)
     }
 
@@ -149,37 +247,34 @@ impl People {
         gone.min().map(|(_, id)| id)
     }
 
-    pub fn is_put_out(&mut self, now: Micros, arrival: &Arrival) -> bool {
-        self.put_out.retain(|(until, _)| now < *until);
-        let mark = Mark::of(&arrival.identity, &clean_name(&arrival.wish), arrival.from);
-        self.put_out.iter().any(|(_, known)| *known == mark)
+    /// Of those who have a socket and never asked for the picture.
+    pub fn gives_way(&self, newcomer: IpAddr) -> Option<SeatId> {
+        let silent = self.iter().filter(|seat| seat.talks && !seat.offered);
+        who_goes(silent.map(|seat| (seat.from, seat.id)), newcomer)
     }
 
-    pub fn seat(&mut self, now: Micros, arrival: Arrival) -> SeatId {
+    pub fn is_put_out(&mut self, now: Micros, arrival: &Arrival) -> bool {
+        self.put_out.retain(|known| now < known.until);
+        let mark = Mark::of(&arrival.identity, &clean_name(&arrival.wish), arrival.from);
+        self.put_out.iter().any(|known| known.mark == mark)
+    }
+
+    pub fn seat(&mut self, at: Moment, arrival: Arrival) -> SeatId {
         self.last += 1;
         let id = SeatId(self.last);
         let known = clean_name(&arrival.identity.name);
         let wish = if known.is_empty() { clean_name(&arrival.wish) } else { known };
-        let name = self.free_name(if wish.is_empty() { "Guest".into() } else { wish });
-        let seat = Seat {
+        let kept = Kept {
             id,
-            name,
+            name: self.free_name(wish),
             role: arrival.identity.role,
             identity: arrival.identity,
-            resume: arrival.token,
+            resume: String::new(),
             from: arrival.from,
-            talks: arrival.talks,
-            socket: false,
-            viewer: None,
-            watching: false,
-            joined_at: now,
-            gone_at: Some(now),
-            chat: Bucket::new(CHAT_LINES, Duration::from_secs(1), now),
-            relayed: Bucket::per_second(RELAYED_PER_S, now),
-            weighty: Bucket::new(WEIGHTY, Duration::from_millis(500), now),
-            report: None,
-            table: false,
+            joined_ms: at.unix_ms,
         };
+        let digest = Digest::of(&arrival.token);
+        let seat = Seat { resume: arrival.token, talks: arrival.talks, ..Seat::new(at, kept, digest) };
         self.seats.insert(id, seat);
         id
     }
@@ -195,12 +290,14 @@ impl People {
         self.seats.remove(&id)
     }
 
-    pub fn put_out(&mut self, now: Micros, id: SeatId) -> Option<Seat> {
+    pub fn put_out(&mut self, at: Moment, id: SeatId) -> Option<Seat> {
         let seat = self.seats.remove(&id)?;
         if self.put_out.len() == PUT_OUT_KNOWN {
             self.put_out.remove(0);
         }
-        self.put_out.push((now + PUT_OUT, Mark::of(&seat.identity, &seat.name, seat.from)));
+        let mark = Mark::of(&seat.identity, &seat.name, seat.from);
+        let until_ms = at.unix_ms + PUT_OUT.as_millis() as u64;
+        self.put_out.push(PutOut { mark, until_ms, until: at.now + PUT_OUT });
         Some(seat)
     }
 
@@ -218,7 +315,34 @@ impl People {
         self.iter().filter(by_it).map(|seat| seat.id).collect()
     }
 
+    pub fn last_id(&self) -> u64 {
+        self.last
+    }
+
+    /// Those who could come back: not who only watches.
+    pub fn kept(&self) -> Vec<Kept> {
+        self.iter().filter(|seat| seat.talks).map(Seat::kept).collect()
+    }
+
+    pub fn put_out_list(&self) -> &[PutOut] {
+        &self.put_out
+    }
+
+    /// What an earlier run left, among nobody.
+    pub fn restore(&mut self, at: Moment, last: u64, seats: Vec<Kept>, put_out: Vec<PutOut>) {
+        self.last = last;
+        for seat in seats {
+            let Some(digest) = Digest::parse(&seat.resume) else { continue };
+            let name = self.free_name(clean_name(&seat.name));
+            self.seats.entry(seat.id).or_insert_with(|| Seat::new(at, Kept { name, ..seat }, digest));
+        }
+        let still = put_out.into_iter().filter(|known| at.unix_ms < known.until_ms).take(PUT_OUT_KNOWN);
+        self.put_out =
+            still.map(|known| PutOut { until: snapshot::ahead(at, known.until_ms, PUT_OUT), ..known }).collect();
+    }
+
     fn free_name(&self, wish: String) -> String {
+        let wish = if wish.is_empty() { "Guest".into() } else { wish };
         let taken = |name: &str| self.iter().any(|seat| seat.name.to_lowercase() == name.to_lowercase());
         if !taken(&wish) {
             return wish;
@@ -246,14 +370,13 @@ fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The time says nothing about how much of it was right.
-fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn start() -> Moment {
+        Moment { now: Micros(0), unix_ms: 0 }
+    }
 
     fn arrival(wish: &str) -> Arrival {
         Arrival {
@@ -274,21 +397,21 @@ mod tests {
         let names: Vec<String> = ["Ann", "Ann", "", "Ann"]
             .iter()
             .map(|wish| {
-                let id = people.seat(Micros(0), arrival(wish));
+                let id = people.seat(start(), arrival(wish));
                 people.get(id).unwrap().name.clone()
             })
             .collect();
         assert_eq!(names, ["Ann", "Ann 2", "Guest", "Ann 3"]);
         let long = "y".repeat(32);
-        people.seat(Micros(0), arrival(&long));
-        let second = people.seat(Micros(0), arrival(&long));
+        people.seat(start(), arrival(&long));
+        let second = people.seat(start(), arrival(&long));
         assert_eq!(people.get(second).unwrap().name, format!("{} 2", "y".repeat(30)));
     }
 
     #[test]
     fn a_seat_is_kept_for_thirty_seconds() {
         let mut people = People::default();
-        let id = people.seat(Micros(0), arrival("Ann"));
+        let id = people.seat(start(), arrival("Ann"));
         people.get_mut(id).unwrap().socket = true;
         people.note_presence(Micros(0), id);
         assert_eq!(people.next_loss(), None);
@@ -306,18 +429,18 @@ mod tests {
     #[test]
     fn who_was_put_out_is_known_for_a_minute() {
         let mut people = People::default();
-        let id = people.seat(Micros(0), arrival("Ann"));
-        people.put_out(Micros(0), id);
+        let id = people.seat(start(), arrival("Ann"));
+        people.put_out(start(), id);
         assert!(people.is_put_out(Micros(59_000_000), &arrival("Ann")));
         assert!(!people.is_put_out(Micros(59_000_000), &arrival("Bob")), "another one on this machine");
         let far = |wish: &str| Arrival { from: IpAddr::from([192, 0, 2, 7]), ..arrival(wish) };
-        let id = people.seat(Micros(0), far("Cat"));
-        people.put_out(Micros(0), id);
+        let id = people.seat(start(), far("Cat"));
+        people.put_out(start(), id);
         assert!(people.is_put_out(Micros(1), &far("Dan")), "another name does not help");
         assert!(!people.is_put_out(Micros(60_000_000), &arrival("Ann")));
         for _ in 0..1000 {
-            let id = people.seat(Micros(0), arrival("Bob"));
-            people.put_out(Micros(0), id);
+            let id = people.seat(start(), arrival("Bob"));
+            people.put_out(start(), id);
         }
         assert!(people.put_out.len() <= PUT_OUT_KNOWN);
     }

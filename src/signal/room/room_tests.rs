@@ -252,6 +252,10 @@ fn a_closed_room_lets_in_hosts_and_those_who_come_back() {
 fn a_full_room_gives_the_seat_of_whoever_is_gone_longest() {
     let mut bench = Bench::new();
     let seats: Vec<SeatId> = (0..8).map(|n| bench.seat(&format!("P{n}"), Role::Viewer)).collect();
+    for seat in &seats {
+        bench.input(Input::Viewer { seat: *seat, viewer: Some(ViewerId(seat.0)) });
+        bench.input(Input::Viewer { seat: *seat, viewer: None });
+    }
     assert_eq!(bench.arrive("Late", Role::Viewer, None).unwrap_err().code, ErrorCode::Full);
     bench.input(Input::Socket { seat: seats[3], open: false });
     bench.now = bench.now + Duration::from_secs(1);
@@ -537,4 +541,47 @@ fn step(bench: &mut Bench, world: &mut World, tokens: &mut Vec<String>, dice: &m
             world.check(&out, Some(seat));
         }
     }
+}
+
+#[test]
+fn who_was_behind_gets_the_state_and_every_line_it_may_have_missed() {
+    let mut bench = Bench::new();
+    let (ann, bob) = (bench.seat("Ann", Role::Host), bench.seat("Bob", Role::Viewer));
+    let mut lines = Vec::new();
+    for number in 0..60 {
+        let told = bench.say(ann, &format!(r#"{{"type":"chat","text":"line {number}"}}"#));
+        lines.extend(told.into_iter().filter_map(|action| match action {
+            Action::TellAll { told: Told::Chat(line), .. } => Some(line),
+            _ => None,
+        }));
+        bench.wait(Duration::from_secs(1));
+    }
+    assert_eq!(lines.len(), 60);
+    let out = bench.input(Input::Behind { seat: bob });
+    assert!(matches!(&out[0], Action::Tell { to, told: Told::State { .. } } if *to == bob));
+    let again: Vec<Action> =
+        lines[10..].iter().map(|line| Action::Tell { to: bob, told: Told::Chat(line.clone()) }).collect();
+    assert_eq!(out[1..], again, "the same lines with the same times, in order: a page knows those it had");
+    let times: BTreeSet<u64> = lines.iter().map(|line| line.at_ms).collect();
+    assert_eq!(times.len(), 60);
+}
+
+#[test]
+fn in_a_full_room_who_never_asked_for_the_picture_gives_way() {
+    let mut bench = Bench::new();
+    let watching: Vec<SeatId> = (0..6).map(|number| bench.seat(&format!("W{number}"), Role::Viewer)).collect();
+    for (number, seat) in watching.iter().enumerate() {
+        bench.input(Input::Viewer { seat: *seat, viewer: Some(ViewerId(number as u64)) });
+        // with a picture or without one now
+        bench.input(Input::Viewer { seat: *seat, viewer: None });
+    }
+    let silent = [bench.seat("S1", Role::Viewer), bench.seat("S2", Role::Viewer)];
+    bench.seat("New", Role::Viewer);
+    assert!(bench.out.contains(&Action::End { seat: silent[0], reason: ByeReason::OfferTimeout }), "{:?}", bench.out);
+    let left: Vec<SeatId> = bench.room.people().map(|seat| seat.id).collect();
+    assert!(watching.iter().all(|seat| left.contains(seat)) && left.contains(&silent[1]) && left.len() == 8);
+    for seat in left {
+        bench.input(Input::Viewer { seat, viewer: Some(ViewerId(99)) });
+    }
+    assert_eq!(bench.arrive("Late", Role::Viewer, None).unwrap_err().code, ErrorCode::Full);
 }

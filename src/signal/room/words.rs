@@ -246,7 +246,7 @@ pub struct ChatLine {
     pub from: SeatId,
     pub name: String,
     pub text: String,
-    /// Unix time.
+    /// Unix time; no two of the last lines have the same.
     pub at_ms: u64,
 }
 
@@ -327,6 +327,9 @@ pub struct Seated {
     pub resume: String,
     /// The seat is the one of before.
     pub resumed: bool,
+    /// There is a login that can be ended (a cookie).
+    #[serde(default)]
+    pub logged_in: bool,
     /// The viewer of before, when it still lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub viewer: Option<u64>,
