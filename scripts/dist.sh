@@ -1,7 +1,8 @@
 #!/bin/bash
 # dist.sh TARGET
 # Makes what people download: dist/rtcam-VERSION-TARGET.tar.gz and .sha256, and a .deb of the same. Builds first (scripts/cross).
-# Fails when the program needs more than glibc 2.28 or other libraries than glibc's, or is larger than 8 MB on armv7.
+# Fails when the program needs more than glibc 2.28, or than a board of its target has (boards/*.toml), or other libraries than
+# glibc's, or is larger than 8 MB on armv7.
 # Both are the same for the same sources: sorted names, one time stamp, no owner.
 # TARGET: armv7 | aarch64 | x86_64 (or the Rust triple)
 # env: PROFILE (board), RTCAM_BUILT (a program that is built already: nothing is built), DIST (folder, dist), SOURCE_DATE_EPOCH,
@@ -31,6 +32,10 @@ foreign=$(grep -Ev '^(libc|libm|libpthread|libdl|librt|libresolv|libutil|ld-linu
 [ -z "$foreign" ] || fail "needs $foreign; only glibc's own libraries are on every board"
 newest=$(readelf -W -V "$program" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1 || true)
 [ "$(printf '%s\n' "GLIBC_$GLIBC_FLOOR" "$newest" | sort -V | tail -1)" = "GLIBC_$GLIBC_FLOOR" ] || fail "needs $newest, the floor is $GLIBC_FLOOR"
+for board in $(grep -lFx "target = \"$TARGET\"" boards/*.toml || true); do
+  has=GLIBC_$(sed -n 's/^glibc = "\(.*\)"/\1/p' "$board")
+  [ "$(printf '%s\n' "$has" "$newest" | sort -V | tail -1)" = "$has" ] || fail "needs $newest, and $board has $has"
+done
 size=$(stat -c %s "$program")
 case $TARGET in armv7*) [ "$size" -le $((8 * 1024 * 1024)) ] || fail "$size bytes, at most 8 MiB are allowed";; esac
 

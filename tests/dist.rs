@@ -202,6 +202,18 @@ fn a_program_that_needs_a_newer_glibc_is_not_shipped() {
 }
 
 #[test]
+fn a_program_that_needs_a_newer_glibc_than_a_board_has_is_not_shipped() {
+    let shop = Workshop::new();
+    let program = shop.compile(&[]);
+    // the floor lets it pass, and then there are the boards
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dist.sh"));
+    command.arg(TARGET).env("RTCAM_BUILT", program).env("RTCAM_CACHE", shop.path("cache"));
+    let done = command.env("DIST", shop.path("dist")).env("GLIBC_FLOOR", "9.0").output().expect("bash");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(!done.status.success() && said.contains("and boards/") && said.contains("has GLIBC_2.28"), "{said}");
+}
+
+#[test]
 fn a_program_too_big_for_a_board_is_not_shipped() {
     let shop = Workshop::new();
     // of this machine, but its head says ARM: all that the gate before the size looks at

@@ -81,6 +81,8 @@ pub struct CameraConfig {
     /// What the pictures' colours are where the driver does not say: of the node that is opened.
     pub matrix: Option<Matrix>,
     pub range: Option<Range>,
+    /// The driver sets the rate; else it is the sensor's, and nobody asks the driver for one: of the node that is opened.
+    pub sets_rate: bool,
     /// Pixels. The driver's nearest is taken and reported.
     pub width: u32,
     pub height: u32,
@@ -114,6 +116,7 @@ pub struct PreferredNode {
     /// As in `CameraConfig`.
     pub matrix: Option<Matrix>,
     pub range: Option<Range>,
+    pub sets_rate: bool,
 }
 
 impl CameraConfig {
@@ -131,6 +134,7 @@ impl Default for CameraConfig {
             buffers: 4,
             matrix: None,
             range: None,
+            sets_rate: true,
             width: 640,
             height: 480,
             fps: 30,
@@ -226,6 +230,19 @@ pub struct EncoderConfig {
     pub preferred: Vec<String>,
     /// What `mpp_library = "auto"` tries, from the board's profile. Empty: the usual names.
     pub libraries: Vec<String>,
+    /// Rows of pictures that are copied for a hardware encoder are a multiple of so many bytes: from the board's profile.
+    pub stride: u32,
+    /// Where MPP looks for the chroma plane: from the board's profile.
+    pub plane_height: PlaneHeight,
+}
+
+/// The rows of luma before the chroma plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaneHeight {
+    /// Those of the picture.
+    Frame,
+    /// A multiple of 16.
+    Rounded,
 }
 
 impl Default for EncoderConfig {
@@ -237,6 +254,8 @@ impl Default for EncoderConfig {
             mpp_library: "auto".into(),
             preferred: Vec::new(),
             libraries: Vec::new(),
+            stride: 16,
+            plane_height: PlaneHeight::Frame,
         }
     }
 }
