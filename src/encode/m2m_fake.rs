@@ -40,6 +40,8 @@ pub struct State {
     pub align: (u32, u32),
     /// SPS and PPS with every IDR, with the first only, or in a buffer of their own.
     pub header: Header,
+    /// Every wait ends with EINTR.
+    pub interrupted: bool,
     /// Pictures swallowed without a word.
     pub swallow: u32,
     /// The next coded buffer.
@@ -108,6 +110,7 @@ impl FakeCodec {
             controls: all.map(|id| (id, wide)).into(),
             busy: Vec::new(),
             refuse: HashMap::new(),
+            interrupted: false,
             align: (1, 1),
             header: Header::Repeated,
             swallow: 0,
@@ -369,6 +372,6 @@ impl Device for Handle {
         if state.done.values().all(VecDeque::is_empty) {
             self.0.hand.advance(timeout);
         }
-        Ok(())
+        if state.interrupted { errno(libc::EINTR) } else { Ok(()) }
     }
 }

@@ -235,6 +235,8 @@ impl Drop for FakeSource {
 #[derive(Default)]
 pub struct Encoders {
     pub broken: Arc<AtomicBool>,
+    /// Opens fail but for stand-ins.
+    pub refused: Arc<AtomicBool>,
     pub opened: Arc<AtomicUsize>,
     pub encoded: Arc<AtomicUsize>,
 }
@@ -242,8 +244,12 @@ pub struct Encoders {
 impl Encoders {
     pub fn opener(&self) -> OpenEncoder {
         let (broken, opened, encoded) = (self.broken.clone(), self.opened.clone(), self.encoded.clone());
-        Arc::new(move |format, rate, _| {
+        let refused = self.refused.clone();
+        Arc::new(move |format, rate, without| {
             opened.fetch_add(1, Ordering::SeqCst);
+            if refused.load(Ordering::SeqCst) && without.is_empty() {
+                return Err(Error::new(ErrorKind::Busy, "test encoder: busy"));
+            }
             let real = encode::open(&EncoderConfig::default(), format, rate)?;
             Ok(Box::new(Breakable { real, broken: broken.clone(), encoded: encoded.clone() }) as Box<dyn Encoder>)
         })
