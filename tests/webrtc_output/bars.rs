@@ -9,7 +9,7 @@ use rtcam::media::packet::AccessUnit;
 use rtcam::stream::hub::{Bound, Hub};
 use rtcam::stream::status::{CameraState, StreamStatus};
 use rtcam::stream::{Stream, Subscription, Wake};
-use rtcam::units::{KbitPerSec, Micros, Pts90k};
+use rtcam::units::{KbitPerSec, Pts90k};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -144,24 +144,13 @@ impl Stream for Bars {
     fn status(&self) -> StreamStatus {
         StreamStatus {
             camera: CameraState::Live,
-            source: None,
             encoder: "test",
             bitrate: KbitPerSec(500),
             captured_fps: 30.0,
             encoded_fps: 30.0,
             encoded_kbps: 500.0,
-            captured: 0,
-            capture_dropped: 0,
-            encoded: 0,
-            encoder_skipped: 0,
-            encoder_copied: 0,
-            key_pictures: 0,
             camera_opens: 1,
-            overlay_time: Duration::ZERO,
-            encode_time: Duration::ZERO,
-            subscribers: 0,
-            capture_beat: Micros(0),
-            encode_beat: Micros(0),
+            ..StreamStatus::default()
         }
     }
 }
