@@ -3,7 +3,7 @@
 //! As `keys.rs` for the config. Must never hold a board's facts: those are in the files.
 
 use super::board::Profile;
-use super::keys::{Key, Plan, Rule, Section, text, whole};
+use super::rule::{Key, Plan, Rule, Section, text, whole};
 use crate::media::srtp::SrtpProfile;
 
 pub static PROFILE: Plan<Profile> = Plan { top: TOP, sections: SECTIONS, lists: &[] };
