@@ -132,6 +132,7 @@ fn the_package_has_the_same_below_usr_and_says_what_it_needs() {
     for (path, part) in [
         ("DEBIAN/postinst", "systemctl restart rtcam.service"),
         ("DEBIAN/prerm", "systemctl disable --now"),
+        ("DEBIAN/postrm", "rm -rf /var/lib/rtcam"),
         ("usr/lib/udev/rules.d/60-rtcam.rules", "video4linux"),
         ("usr/lib/sysusers.d/rtcam.conf", "u rtcam"),
         ("usr/lib/tmpfiles.d/rtcam.conf", "/etc/rtcam"),
@@ -148,7 +149,7 @@ fn the_package_has_the_same_below_usr_and_says_what_it_needs() {
     let boards = fs::read_dir(tree.join("usr/share/doc/rtcam/boards")).expect("it is there").count();
     let all = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/boards")).expect("it is there").count();
     assert_eq!(boards, all);
-    for script in ["DEBIAN/postinst", "DEBIAN/prerm", "usr/bin/rtcam"] {
+    for script in ["DEBIAN/postinst", "DEBIAN/prerm", "DEBIAN/postrm", "usr/bin/rtcam"] {
         assert_eq!(mode(&tree.join(script)), 0o755, "{script}");
     }
 }
