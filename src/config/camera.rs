@@ -29,6 +29,8 @@ pub struct CameraConfig {
     /// What the pictures' colours are where the driver does not say: of the node that is opened.
     pub matrix: Option<Matrix>,
     pub range: Option<Range>,
+    /// The driver sets the rate; else it is the sensor's, and nobody asks the driver for one: of the node that is opened.
+    pub sets_rate: bool,
     /// Pixels. The driver's nearest is taken and reported.
     pub width: u32,
     pub height: u32,
@@ -62,6 +64,7 @@ pub struct PreferredNode {
     /// As in `CameraConfig`.
     pub matrix: Option<Matrix>,
     pub range: Option<Range>,
+    pub sets_rate: bool,
 }
 
 impl CameraConfig {
@@ -79,6 +82,7 @@ impl Default for CameraConfig {
             buffers: 4,
             matrix: None,
             range: None,
+            sets_rate: true,
             width: 640,
             height: 480,
             fps: 30,

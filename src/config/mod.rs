@@ -144,6 +144,19 @@ pub struct EncoderConfig {
     pub preferred: Vec<String>,
     /// What `mpp_library = "auto"` tries, from the board's profile. Empty: the usual names.
     pub libraries: Vec<String>,
+    /// Rows of pictures that are copied for a hardware encoder are a multiple of so many bytes: from the board's profile.
+    pub stride: u32,
+    /// Where MPP looks for the chroma plane: from the board's profile.
+    pub plane_height: PlaneHeight,
+}
+
+/// The rows of luma before the chroma plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaneHeight {
+    /// Those of the picture.
+    Frame,
+    /// A multiple of 16.
+    Rounded,
 }
 
 impl Default for EncoderConfig {
@@ -155,6 +168,8 @@ impl Default for EncoderConfig {
             mpp_library: "auto".into(),
             preferred: Vec::new(),
             libraries: Vec::new(),
+            stride: 16,
+            plane_height: PlaneHeight::Frame,
         }
     }
 }
