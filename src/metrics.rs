@@ -323,6 +323,7 @@ mod tests {
             connected_at: Some(Micros(1)),
             peer: None,
             path: None,
+            srtp: None,
             pictures_sent: 1,
             pictures_dropped: 0,
             packets_sent,

@@ -129,6 +129,7 @@ impl ViewerDoor for FakeDoor {
             connected_at: Some(Micros(0)),
             peer: Some("192.0.2.1:5000".parse().unwrap()),
             path: None,
+            srtp: None,
             pictures_sent: 3,
             pictures_dropped: 0,
             packets_sent: 30,

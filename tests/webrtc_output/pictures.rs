@@ -58,6 +58,15 @@ async fn agreed(order: &[SrtpProfile], theirs: &[SrtpProtectionProfile]) -> Stri
     receiver.picture("the first").await;
     receiver.picture("the second").await;
     let name = receiver.srtp().await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    let told = loop {
+        match door.viewers().first().and_then(|viewer| viewer.srtp) {
+            Some(profile) => break profile.name(),
+            None => assert!(std::time::Instant::now() < deadline, "the status does not tell"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(told.contains("GCM"), name.contains("GCM"), "the status tells what is so");
     receiver.close().await;
     door.stop(&Clock::system(), Duration::from_secs(2));
     name
@@ -65,12 +74,17 @@ async fn agreed(order: &[SrtpProfile], theirs: &[SrtpProtectionProfile]) -> Stri
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn packets_are_encrypted_as_the_board_wants_it_as_far_as_the_browser_can() {
-    use SrtpProtectionProfile::{Srtp_Aead_Aes_256_Gcm, Srtp_Aes128_Cm_Hmac_Sha1_80};
+    use SrtpProtectionProfile::{Srtp_Aead_Aes_128_Gcm, Srtp_Aead_Aes_256_Gcm, Srtp_Aes128_Cm_Hmac_Sha1_80};
     let (cm, gcm) = (SrtpProfile::Cm, SrtpProfile::Gcm);
     let only_cm = agreed(&[cm, gcm], &[]).await;
     assert!(only_cm.contains("CM_HMAC_SHA1_80"), "a viewer that would rather have GCM: {only_cm}");
     let best = agreed(&[gcm, cm], &[]).await;
     assert!(best.contains("AEAD_AES_128_GCM"), "{best}");
+    let as_chromium = [Srtp_Aes128_Cm_Hmac_Sha1_80, Srtp_Aead_Aes_256_Gcm, Srtp_Aead_Aes_128_Gcm];
+    let ours_first = agreed(&[gcm, cm], &as_chromium).await;
+    assert!(ours_first.contains("AEAD_AES_128_GCM"), "a viewer that would rather have CM: {ours_first}");
+    let only_cm = agreed(&[cm, gcm], &as_chromium).await;
+    assert!(only_cm.contains("CM_HMAC_SHA1_80"), "where GCM is dear: {only_cm}");
     let theirs = [Srtp_Aead_Aes_256_Gcm, Srtp_Aes128_Cm_Hmac_Sha1_80];
     let common = agreed(&[gcm, cm], &theirs).await;
     assert!(common.contains("CM_HMAC_SHA1_80"), "what both have: {common}");
