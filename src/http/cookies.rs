@@ -1,65 +1,13 @@
-//! The session cookies of people who logged in: which there are, whose they are, and their text.
+//! Session cookies: their tokens and their text. Whose they are is in `sessions.rs`.
 //!
-//! Must never log a token, tell one by the time a look-up takes, or let one person's logins push out everybody else's.
-//! Input: Cookie headers (hostile).
+//! Must never log a token, or tell one by the time a comparison takes. Input: Cookie headers (hostile).
 
-use crate::signal::identity::{Identity, Proof};
-use crate::units::Micros;
 use axum::http::{HeaderMap, header};
 use std::time::Duration;
 
 pub const NAME: &str = "rtcam_session";
-const SESSIONS: usize = 256;
 
 pub type Token = [u8; 32];
-
-struct Session {
-    token: Token,
-    identity: Identity,
-    until: Micros,
-}
-
-/// Few enough to compare with every one, always, in the same time.
-#[derive(Default)]
-pub struct Sessions(Vec<Session>);
-
-impl Sessions {
-    pub fn add(&mut self, token: Token, identity: Identity, until: Micros, now: Micros) {
-        self.0.retain(|session| now < session.until);
-        if self.0.len() >= SESSIONS {
-            self.make_room();
-        }
-        self.0.push(Session { token, identity, until });
-    }
-
-    /// The oldest of whoever has the most goes.
-    fn make_room(&mut self) {
-        let many = |session: &Session| self.0.iter().filter(|other| is_same_person(other, session)).count();
-        let oldest = self.0.iter().enumerate().rev().max_by_key(|(_, session)| many(session)).map(|(at, _)| at);
-        if let Some(at) = oldest {
-            self.0.remove(at);
-        }
-    }
-
-    pub fn identity(&self, token: &Token, now: Micros) -> Option<&Identity> {
-        let mut found = None;
-        for session in &self.0 {
-            if same(&session.token, token) & (now < session.until) {
-                found = Some(&session.identity);
-            }
-        }
-        found
-    }
-
-    pub fn remove(&mut self, token: &Token) {
-        self.0.retain(|session| !same(&session.token, token));
-    }
-}
-
-fn is_same_person(a: &Session, b: &Session) -> bool {
-    let named = |proof: &Proof| *proof == Proof::User;
-    a.identity.proof == b.identity.proof && (!named(&a.identity.proof) || a.identity.name == b.identity.name)
-}
 
 /// The tokens a request brings.
 pub fn of(headers: &HeaderMap) -> impl Iterator<Item = Token> {
@@ -108,7 +56,7 @@ pub fn hex(token: &Token) -> String {
     token.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<Token> {
+pub fn unhex(text: &str) -> Option<Token> {
     let mut token = Token::default();
     if text.len() != 2 * token.len() || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
@@ -122,59 +70,11 @@ fn unhex(text: &str) -> Option<Token> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Role;
 
     fn token(n: usize) -> Token {
         let mut token = Token::default();
         token[..8].copy_from_slice(&(n as u64).to_le_bytes());
         token
-    }
-
-    fn by_link(id: &str) -> Identity {
-        Identity { name: "a guest".into(), role: Role::Viewer, proof: Proof::Link(id.into()) }
-    }
-
-    fn user(name: &str) -> Identity {
-        Identity { name: name.into(), role: Role::Host, proof: Proof::User }
-    }
-
-    const END: Micros = Micros(1_000_000);
-
-    #[test]
-    fn sessions_are_bounded_and_the_oldest_goes_first() {
-        let mut sessions = Sessions::default();
-        for n in 0..=SESSIONS {
-            sessions.add(token(n), by_link("a"), END, Micros(n as u64));
-        }
-        assert_eq!(sessions.0.len(), SESSIONS);
-        assert_eq!(sessions.identity(&token(0), Micros(1000)), None);
-        assert!(sessions.identity(&token(1), Micros(1000)).is_some());
-        assert!(sessions.identity(&token(SESSIONS), Micros(1000)).is_some());
-    }
-
-    #[test]
-    fn whoever_logs_in_a_thousand_times_pushes_nobody_else_out() {
-        let mut sessions = Sessions::default();
-        sessions.add(token(5000), user("anna"), END, Micros(0));
-        sessions.add(token(5001), user("ben"), END, Micros(0));
-        sessions.add(token(5002), by_link("b"), END, Micros(0));
-        for n in 0..1000 {
-            sessions.add(token(n), by_link("a"), END, Micros(1));
-        }
-        for (n, who) in [(5000, user("anna")), (5001, user("ben")), (5002, by_link("b")), (999, by_link("a"))] {
-            assert_eq!(sessions.identity(&token(n), Micros(2)), Some(&who));
-        }
-        assert_eq!(sessions.identity(&token(0), Micros(2)), None);
-    }
-
-    #[test]
-    fn a_session_ends_at_its_time_and_when_it_is_removed() {
-        let mut sessions = Sessions::default();
-        sessions.add(token(1), user("anna"), END, Micros(0));
-        assert!(sessions.identity(&token(1), Micros(999_999)).is_some());
-        assert!(sessions.identity(&token(1), END).is_none());
-        sessions.remove(&token(1));
-        assert!(sessions.identity(&token(1), Micros(0)).is_none());
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Who may come in, and as whom: passwords, signed links, the cookies of those who came in by one of them.
 //!
-//! Owns the cookie sessions. Must never log a password, cookie or token. Input: request headers and login forms
-//! (hostile); `[auth]`.
+//! Owns the sessions of those with a cookie; they outlive a run in the state folder. Must never log a password, cookie or
+//! token. Input: request headers and login forms (hostile); `[auth]`.
 
-use super::cookies::{self, SameSite, Sessions};
+use super::cookies::{self, SameSite};
+use super::kept::Kept;
 use super::link_store::{Links, MadeLink};
-use super::links::{self, Link, LinkRefusal};
+use super::links::{self, Link, LinkRefusal, Moment};
 use super::passwords::Passwords;
+use super::sessions::{Credential, Sessions};
 use super::state::StateFolder;
 use crate::clock::{self, Clock};
 use crate::config::{AuthConfig, Role, Secret};
@@ -15,9 +17,15 @@ use crate::signal::identity::{Identity, Proof};
 use axum::http::{HeaderMap, header};
 use base64ct::{Base64, Encoding};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+const SESSIONS_FILE: &str = "sessions.json";
+/// Logins are written no more often than that.
+const WRITTEN_EVERY: Duration = Duration::from_secs(1);
+/// A wall clock that is stepped by more makes the times in that file wrong.
+const STEP: Duration = Duration::from_secs(60);
 /// How often somebody's stay is held against the end of their link.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -48,19 +56,35 @@ struct Guard {
     passwords: Arc<Passwords>,
     links: Arc<Links>,
     sessions: Mutex<Sessions>,
+    kept: Arc<Kept>,
+    /// What the wall clock was ahead of the monotonic one when the sessions were last written, in microseconds.
+    ahead_us: AtomicU64,
 }
 
 impl Gate {
     pub fn new(config: &AuthConfig, over_tls: bool, state: Option<Arc<StateFolder>>, clock: Clock) -> Result<Gate> {
-        Ok(Gate(Arc::new(Guard {
+        let passwords = Passwords::new(config, clock.clone())?;
+        let links = Arc::new(Links::open(state.clone(), clock.clone())?);
+        let session_life = Duration::from_secs(u64::from(config.session_hours) * 3600);
+        let kept = Kept::new(state, SESSIONS_FILE, "logins", WRITTEN_EVERY, clock.clone());
+        let who = |credential: &Credential| match credential {
+            Credential::Password { name, mark } => passwords.by_mark(name, mark),
+            Credential::Link { id } => links.identity(id),
+        };
+        let sessions = kept.read(|bytes| Sessions::parse(bytes, session_life, who)).unwrap_or_default();
+        let gate = Gate(Arc::new(Guard {
             strangers: config.role_of_strangers(),
-            session_life: Duration::from_secs(u64::from(config.session_hours) * 3600),
+            session_life,
             over_tls,
-            passwords: Passwords::new(config, clock.clone())?,
-            links: Arc::new(Links::open(state, clock.clone())?),
-            sessions: Mutex::default(),
             clock,
-        })))
+            passwords,
+            links,
+            sessions: Mutex::new(sessions),
+            kept,
+            ahead_us: AtomicU64::new(0),
+        }));
+        gate.0.ahead_us.store(gate.ahead_us(), Ordering::Relaxed);
+        Ok(gate)
     }
 
     /// Judges a request by its Authorization header or its cookie.
@@ -82,8 +106,8 @@ impl Gate {
     }
 
     pub fn by_cookie(&self, headers: &HeaderMap) -> Option<Identity> {
-        let now = self.0.clock.now();
-        let mut found = cookies::of(headers).filter_map(|token| self.sessions().identity(&token, now).cloned());
+        let at = self.moment();
+        let mut found = cookies::of(headers).filter_map(|token| self.sessions().identity(&token, at).cloned());
         found.find(|identity| self.is_still_valid(identity))
     }
 
@@ -106,14 +130,17 @@ impl Gate {
 
     fn begin_session(&self, identity: Identity, life: Duration, same_site: SameSite) -> Result<String, Denial> {
         let token = cookies::random().ok_or(Denial::Busy)?;
-        let now = self.0.clock.now();
-        self.sessions().add(token, identity, now + life, now);
+        let password = self.0.passwords.mark(&identity);
+        self.sessions().add(&token, identity, password, life, self.moment());
+        self.0.kept.touch();
         Ok(cookies::set(&token, life, same_site, self.0.over_tls))
     }
 
     /// Ends the session of this request's cookie; the value for Set-Cookie that makes the browser forget it.
     pub fn logout(&self, headers: &HeaderMap) -> String {
-        cookies::of(headers).for_each(|token| self.sessions().remove(&token));
+        if cookies::of(headers).filter(|token| self.sessions().remove(token)).count() > 0 {
+            self.0.kept.touch();
+        }
         cookies::forget(self.0.over_tls)
     }
 
@@ -181,6 +208,37 @@ impl Gate {
     /// For whoever looks at the disk.
     pub fn links_on_disk(&self) -> Arc<Links> {
         self.0.links.clone()
+    }
+
+    /// Logins go to the state folder, for as long as it is polled.
+    pub async fn keep_sessions(&self) {
+        self.0.kept.follow(|| self.sessions_text()).await;
+    }
+
+    pub async fn keep_sessions_at_last(&self) {
+        self.0.kept.finish(|| self.sessions_text()).await;
+    }
+
+    fn sessions_text(&self) -> String {
+        self.0.ahead_us.store(self.ahead_us(), Ordering::Relaxed);
+        self.sessions().to_text(self.moment())
+    }
+
+    /// Call every now and then: what was written with a clock that has been set since is written anew.
+    pub fn look_at_clock(&self) {
+        let stepped_us = self.ahead_us().abs_diff(self.0.ahead_us.load(Ordering::Relaxed));
+        if u128::from(stepped_us) > STEP.as_micros() {
+            self.0.ahead_us.store(self.ahead_us(), Ordering::Relaxed);
+            self.0.kept.touch();
+        }
+    }
+
+    fn ahead_us(&self) -> u64 {
+        self.0.clock.wall().0.saturating_sub(self.0.clock.now().0)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { wall: self.0.clock.wall(), now: self.0.clock.now() }
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {

@@ -310,3 +310,69 @@ async fn a_check_costs_nothing_but_argon2() {
         assert!(each < Duration::from_millis(50), "{each:?}");
     }
 }
+
+/// A gate of the next run, on the same folder.
+fn gate_again(config: &AuthConfig, folder: &std::path::Path, wall_s: u64) -> (Gate, TestHand) {
+    let (clock, hand) = Clock::test();
+    hand.set_wall(WallMicros(wall_s * 1_000_000));
+    let state = Arc::new(StateFolder::open(folder).unwrap());
+    (Gate::new(config, false, Some(state), clock).unwrap(), hand)
+}
+
+#[tokio::test]
+async fn logins_outlive_a_restart_and_the_config_of_then_decides() {
+    const START_S: u64 = 1_800_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let (gate, hand) = gate_again(&users(), folder.path(), START_S);
+    let anna = cookie(&gate.login(peer(1), "anna", ANNAS.into()).await.unwrap().unwrap());
+    let shared_one = cookie(&gate.login(peer(1), "", PASSWORD.into()).await.unwrap().unwrap());
+    let out = cookie(&gate.login(peer(1), "anna", ANNAS.into()).await.unwrap().unwrap());
+    let link = gate.links_on_disk().make(Role::Viewer, Duration::from_secs(7200), "Guest").unwrap();
+    let guest = cookie(&gate.exchange(&link.token).unwrap());
+    gate.keep_sessions_at_last().await;
+    gate.logout(&out);
+    gate.keep_sessions_at_last().await;
+    let text = std::fs::read_to_string(folder.path().join(SESSIONS_FILE)).unwrap();
+    let token = anna[header::COOKIE].to_str().unwrap().rsplit('=').next().unwrap();
+    assert!(!text.contains(token) && !text.contains("argon2"), "{text}");
+    drop((gate, hand));
+
+    let (gate, _hand) = gate_again(&users(), folder.path(), START_S + 60);
+    assert_eq!(gate.by_cookie(&anna), user("anna", Role::Host).ok());
+    assert_eq!(gate.by_cookie(&shared_one), shared(Role::Operator).ok());
+    assert_eq!(gate.by_cookie(&out), None, "logged out");
+    assert_eq!(gate.by_cookie(&guest).map(|guest| (guest.name, guest.role)), Some(("Guest".into(), Role::Viewer)));
+
+    let mut changed = users();
+    changed.users[0].role = Role::Viewer;
+    changed.password_hash = quick_hash("another one");
+    let (gate, _hand) = gate_again(&changed, folder.path(), START_S + 60);
+    assert_eq!(gate.by_cookie(&anna), user("anna", Role::Viewer).ok());
+    assert_eq!(gate.by_cookie(&shared_one), None, "the password was changed");
+    gate.links_on_disk().revoke(&link.link.id).unwrap();
+
+    changed.users.remove(0);
+    let (gate, _hand) = gate_again(&changed, folder.path(), START_S + 60);
+    assert_eq!((gate.by_cookie(&anna), gate.by_cookie(&guest)), (None, None), "no such user, and a revoked link");
+    let (gate, _hand) = gate_again(&users(), folder.path(), START_S + SESSION_LIFE.as_secs());
+    assert_eq!(gate.by_cookie(&anna), None, "it has expired");
+    std::fs::write(folder.path().join(SESSIONS_FILE), "{").unwrap();
+    let (gate, _hand) = gate_again(&users(), folder.path(), START_S);
+    assert_eq!(gate.by_cookie(&anna), None, "damaged: everybody logs in again");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_makes_the_logins_be_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (gate, hand) = gate_again(&users(), folder.path(), 1000);
+    let anna = cookie(&gate.login(peer(1), "anna", ANNAS.into()).await.unwrap().unwrap());
+    gate.keep_sessions_at_last().await;
+    let (early, _) = gate_again(&users(), folder.path(), 1000);
+    assert_eq!(early.by_cookie(&anna), None, "nobody can tell when it ends");
+    // NTP has answered
+    hand.set_wall(WallMicros(1_800_000_000_000_000));
+    gate.look_at_clock();
+    gate.keep_sessions_at_last().await;
+    let (later, _) = gate_again(&users(), folder.path(), 1_800_000_060);
+    assert!(later.by_cookie(&anna).is_some());
+}

@@ -92,6 +92,11 @@ impl Links {
         self.known().ledger.judge_id(id, self.moment()).is_ok()
     }
 
+    /// Who comes by a link we know of, good or not.
+    pub fn identity(&self, id: &str) -> Option<Identity> {
+        self.known().ledger.identity(id)
+    }
+
     pub fn left(&self, id: &str) -> Duration {
         Duration::from_secs(self.known().ledger.left_s(id, self.moment()))
     }

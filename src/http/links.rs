@@ -47,6 +47,12 @@ pub struct Link {
     pub expires_s: u64,
 }
 
+impl Link {
+    fn identity(&self) -> Identity {
+        Identity { name: self.name.clone(), role: self.role, proof: Proof::Link(self.id.clone()) }
+    }
+}
+
 /// Why a link does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkRefusal {
@@ -167,12 +173,17 @@ impl Ledger {
         // what is signed counts, not what the list says of it
         row.link = link.clone();
         row.judge(at)?;
-        Ok(Identity { name: link.name, role: link.role, proof: Proof::Link(link.id) })
+        Ok(link.identity())
     }
 
     pub fn judge_id(&mut self, id: &str, at: Moment) -> Result<(), LinkRefusal> {
         let row = self.0.get_mut(id).ok_or(LinkRefusal::Expired)?;
         row.judge(at)
+    }
+
+    /// Who comes by this link; whether it still opens is another question.
+    pub fn identity(&self, id: &str) -> Option<Identity> {
+        self.0.get(id).map(|row| row.link.identity())
     }
 
     /// Whole seconds this link has left.

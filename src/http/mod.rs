@@ -10,6 +10,7 @@ mod cookies;
 mod gate;
 mod gate_links;
 mod health;
+mod kept;
 mod link_store;
 mod links;
 mod listener;
@@ -19,6 +20,7 @@ mod origin;
 mod page;
 mod passwords;
 mod routes;
+mod sessions;
 mod stall;
 mod state;
 mod status;
@@ -105,7 +107,7 @@ pub struct HttpState(Arc<Shared>);
 
 impl HttpState {
     /// Fails when a password hash, a name or a certificate of the config cannot be used. Without `state_dir` nothing is
-    /// kept: links and our certificate live as long as this.
+    /// kept: links, logins and our certificate live as long as this.
     pub fn new(config: &Config, door: Arc<dyn ViewerDoor>, stream: Arc<dyn Stream>, clock: Clock) -> Result<HttpState> {
         HttpState::with_limits(config, door, stream, clock, Limits::default())
     }
@@ -174,7 +176,7 @@ fn open_state(config: &Config) -> Option<Arc<state::StateFolder>> {
         Ok(folder) => Some(Arc::new(folder)),
         Err(error) => {
             let folder = config.state_dir.display();
-            warn!("state folder {folder}: {error}; links and certificates of our own live for this run only");
+            warn!("state folder {folder}: {error}; links, logins and certificates of our own live for this run only");
             None
         }
     }
@@ -229,6 +231,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, mut shutdown: channe
         _ = listener::accept(listener, router, shared.clone(), &mut tasks) => {}
         _ = watch::run(shared.clone()) => {}
         _ = follow_files(&shared) => {}
+        _ = shared.gate.keep_sessions() => {}
         _ = lounge::run(shared.clone()) => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
@@ -242,12 +245,14 @@ pub async fn serve(listener: TcpListener, state: HttpState, mut shutdown: channe
         debug!("http: some connections did not end in time; cutting them off");
     }
     tasks.shutdown().await;
+    shared.gate.keep_sessions_at_last().await;
 }
 
 /// Takes in what `rtcam access` or a renewal of the certificate changes, for as long as it is polled.
 async fn follow_files(shared: &Shared) {
     loop {
         clock::sleep(Duration::from_secs(1)).await;
+        shared.gate.look_at_clock();
         let (links, tls) = (shared.gate.links_on_disk(), shared.tls.clone());
         let look = move || {
             links.refresh();

@@ -16,6 +16,7 @@ use crate::units::Micros;
 use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, Version};
+use ring::digest::{Context, SHA256};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -84,6 +85,23 @@ impl Passwords {
 
     pub fn have_names(&self) -> bool {
         self.accounts.iter().any(|account| account.name.is_some())
+    }
+
+    /// Names the password that somebody came by, and nothing else: it changes with the password. None: no password.
+    pub fn mark(&self, identity: &Identity) -> Option<Token> {
+        let name = match identity.proof {
+            Proof::User => Some(identity.name.as_str()),
+            Proof::Password => None,
+            Proof::None | Proof::Link(_) => return None,
+        };
+        self.accounts.iter().find(|account| account.name.as_deref() == name).map(mark_of)
+    }
+
+    /// Who that is today: the password must be the same, the role is the one of now. An empty name: the shared one.
+    pub fn by_mark(&self, name: &str, mark: &Token) -> Option<Identity> {
+        let named = |account: &Account| account.name.as_deref().unwrap_or_default() == name;
+        let account = self.accounts.iter().position(|account| named(account) && same(&mark_of(account), mark))?;
+        self.identity(account).ok()
     }
 
     /// Whoever this password proves. A name of the config takes its own password only, every other the shared one.
@@ -194,6 +212,14 @@ impl Passwords {
             None => "no user of ours".into(),
         }
     }
+}
+
+/// A hash of the hash: whoever reads the state folder does not learn what the config has.
+fn mark_of(account: &Account) -> Token {
+    let mut context = Context::new(&SHA256);
+    context.update(b"rtcam account\0");
+    context.update(account.hash.reveal().as_bytes());
+    Token::try_from(context.finish().as_ref()).expect("SHA-256 has 32 bytes")
 }
 
 fn check_hash(hash: &Secret, key: &str) -> Result<()> {

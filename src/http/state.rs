@@ -1,4 +1,5 @@
-//! The state folder: the few small files that outlive a run (the key of the links, the list of links, our certificate).
+//! The state folder: the few small files that outlive a run (the key of the links, the list of
+//! links, the logins, the seats of the room, our certificate).
 //!
 //! Every file is for its owner only and replaced whole: a power cut leaves the old one or the new one. Must never be
 //! called on the runtime's thread but at the start: flash may be slow. Input: the folder's path, what other runs and

@@ -83,8 +83,12 @@ impl Writer {
             self.file = Some((file, length));
         }
         if let Some((file, length)) = &mut self.file {
-            // in one piece: half a line would spoil the next one too
-            file.write_all(format!("{line}\n").as_bytes())?;
+            let written = file.write_all(format!("{line}\n").as_bytes());
+            if written.is_err() {
+                // a disk that fills up takes half a line, which would spoil the next one too
+                file.set_len(*length)?;
+            }
+            written?;
             *length += bytes;
         }
         Ok(())
