@@ -29,6 +29,7 @@ mod viewer_log;
 mod watch;
 mod watchers;
 mod whep;
+mod whep_fragment;
 mod ws;
 
 pub use gate::{Denial, Gate};

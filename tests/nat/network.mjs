@@ -112,6 +112,15 @@ function batch(commands) {
   }
 }
 
+/** The internet has a way for every packet, be it into the void. Where a machine has none, coturn's send to a viewer's or
+ *  board's private address fails (udp send: Network is unreachable), and coturn 4.6 ends the whole TURN session for that
+ *  (closed, reason: general), within the first second, if the private address is tried before the good path is found. */
+const VOID = `
+    -n turn link add name void type veth peer name void-end
+    -n turn link set void arp off up
+    -n turn link set void-end up
+    -n turn route add default dev void`;
+
 /** Makes all of it. `forwarded`: TCP ports that every box of a board forwards to it. */
 export function build(forwarded) {
   const households = ['b', 'v'].flatMap((side) => KINDS.map((kind, number) => household(side, number, kind, side === 'b' ? forwarded : [])));
@@ -126,6 +135,7 @@ export function build(forwarded) {
     -n turn link set eth0 up
     -n turn addr add ${TURN}/24 dev eth0
     -n turn addr add ${TURN_TOO}/24 dev eth0
+    ${VOID}
     ${households.map((one) => one.commands).join('\n')}`);
   const open = households.filter((one) => one.isOpen);
   const routers = ['turn', ...households.map((one) => one.box)];

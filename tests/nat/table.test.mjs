@@ -162,13 +162,6 @@ async function watchByWhep() {
   return { ...seen, servers: iceServers.length, log: lines.join('\n') };
 }
 
-/** coturn 4.6 now and then ends a TURN session over TCP in its first second (in its log: closed, reason: general); a page
- * tries again then, and so do we, once. */
-async function again(browser, host) {
-  const cell = await inChromium(browser, host);
-  return { ...cell, path: cell.path && `${cell.path} (2nd try)` };
-}
-
 /** A Chromium whose every process is in the namespace. */
 async function chromiumIn(space) {
   const file = `/run/chromium-${space}`;
@@ -202,7 +195,7 @@ test('every pair of boxes that can connect does, and by the path it should', { t
     for (const board of Object.values(boards)) {
       const wanted = WANTED[board.kind].trim().split(/\s+/);
       const cells = KINDS.map((kind, at) => (kind === 'blocked' || wanted[at] === 'relay'
-        ? inChromium(browsers[kind], board.door).then((cell) => (cell.frames ? cell : again(browsers[kind], board.door)))
+        ? inChromium(browsers[kind], board.door)
         : headless(viewers[kind].machine, viewers[kind].host, board.door)));
       seen[board.kind] = await Promise.all(cells);
       nats[board.kind] = (await statusOf(board.machine, board.host)).network.nat;
