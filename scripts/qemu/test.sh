@@ -2,7 +2,7 @@
 # test.sh [PART...] [node arguments...]
 # rtcam in QEMU guests against real V4L2 drivers: vivid, and uvcvideo with an emulated USB webcam. Prepares what the named
 # parts need (guests, cross builds, tarballs, receiver, a JPEG movie), then runs them one after the other; all by default.
-# PART: vivid    aarch64: formats of the camera, and every fault the driver can inject
+# PART: vivid    aarch64: formats of the camera, every fault the driver can inject, its controls set by people of a room
 #       webcam   aarch64: USB webcam, MJPG and YUYV, unplugged and plugged in again
 #       armhf    armv7 on a Cortex-A7: multi-planar camera, memory, USB webcam
 #       systemd  a Debian for aarch64: install.sh, service, reboot, the page in Chromium, watchdog, upgrade
@@ -75,6 +75,9 @@ if wants systemd || wants package; then
 fi
 if wants systemd; then
   dist armv7 armhf armv7
+fi
+# Chromium's driver for the page, and WebSockets for people without one
+if wants systemd || wants vivid; then
   [ -d tests/browser/node_modules ] || npm ci --prefix tests/browser --no-audit --no-fund --prefer-offline
 fi
 cargo build --locked --example receiver

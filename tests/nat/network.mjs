@@ -162,6 +162,39 @@ export function buildIpv6() {
     }).join('\n')}`);
 }
 
+/** One wire with three machines: the board, somebody at home, and somebody who goes about. The board is the router of two
+ *  networks on it. */
+export function buildWire() {
+  const machine = (name, address) => `
+    netns add wire-${name}
+    link add name wire-${name} type veth peer name eth0 netns wire-${name}
+    link set wire-${name} master wire up
+    -n wire-${name} link set lo up
+    -n wire-${name} link set eth0 up
+    -n wire-${name} addr add ${address}/24 dev eth0`;
+  batch(`
+    link set lo up
+    link add name wire type bridge
+    link set wire up
+    ${machine('board', '10.9.0.1')}
+    -n wire-board addr add 10.9.1.1/24 dev eth0
+    ${machine('home', '10.9.0.2')}
+    -n wire-home route add default via 10.9.0.1
+    ${machine('away', '10.9.0.3')}
+    -n wire-away route add default via 10.9.0.1`);
+  run('ip', inside('wire-board', 'sysctl', '-qw', 'net.ipv4.ip_forward=1'));
+}
+
+/** `ip` inside a namespace, line by line. */
+export function ipInside(space, ...lines) {
+  run('ip', ['-n', space, '-batch', '-'], `${lines.join('\n')}\n`);
+}
+
+/** Firewall rules of a namespace from now on; '' takes them away. */
+export function setFirewall(space, text) {
+  run('ip', inside(space, 'nft', '-f', '-'), `flush ruleset\n${text}\n`);
+}
+
 /** coturn with time-limited credentials, on both addresses, UDP and TCP. */
 export function startTurn() {
   return start('turn', 'turnserver', ['-n', '--listening-ip', TURN, '--listening-ip', TURN_TOO, '--relay-ip', TURN,

@@ -24,6 +24,8 @@ use words::{ChatLine, Control, Leaving, Link, Peers, Report, RoomWords, Said, Se
 
 /// Bytes of one relayed message.
 const RELAYED_BYTES: usize = 16 * 1024;
+/// Lines of the chat told once more to a seat that may have missed them. The page knows which it has.
+const SAID_AGAIN: usize = 10;
 /// A link lives between a minute and 30 days.
 const LINK_S: std::ops::RangeInclusive<u64> = 60..=2_592_000;
 
@@ -69,7 +71,7 @@ pub enum Input<'a> {
     Revoked {
         link: &'a str,
     },
-    /// Messages to the seat were lost on their way: it needs the state anew.
+    /// Messages to the seat were lost on their way: it needs the state anew, and what was said last.
     Behind {
         seat: SeatId,
     },
@@ -256,7 +258,12 @@ impl Room {
                     self.leave(at, seat, Leaving::Revoked, out);
                 }
             }
-            Input::Behind { seat } => out.push(Action::Tell { to: seat, told: self.state.snapshot() }),
+            Input::Behind { seat } => {
+                let lines = self.chat.lines();
+                let last = lines.into_iter().rev().take(SAID_AGAIN).rev().map(Told::Chat);
+                let again = last.chain([self.state.snapshot()]);
+                out.extend(again.map(|told| Action::Tell { to: seat, told }));
+            }
             Input::Tick => {
                 for seat in self.people.lost(at.now) {
                     self.leave(at, seat, Leaving::Lost, out);

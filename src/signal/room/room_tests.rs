@@ -538,3 +538,23 @@ fn step(bench: &mut Bench, world: &mut World, tokens: &mut Vec<String>, dice: &m
         }
     }
 }
+
+#[test]
+fn who_may_have_missed_something_is_told_the_last_lines_and_the_state_again() {
+    let mut bench = Bench::new();
+    let (ann, bob) = (bench.seat("Ann", Role::Host), bench.seat("Bob", Role::Viewer));
+    for n in 0..12 {
+        bench.say(bob, &format!(r#"{{"type":"chat","text":"{n}"}}"#));
+        bench.wait(Duration::from_secs(1));
+    }
+    let told = bench.input(Input::Behind { seat: ann });
+    let texts: Vec<&str> = told
+        .iter()
+        .filter_map(|action| match action {
+            Action::Tell { to, told: Told::Chat(line) } if *to == ann => Some(line.text.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(texts, ["2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]);
+    assert!(matches!(told.last(), Some(Action::Tell { to, told: Told::State { .. } }) if *to == ann), "{told:?}");
+}
