@@ -7,6 +7,8 @@ mod backoff;
 mod call;
 mod certificate;
 mod cookies;
+#[cfg(test)]
+mod full_disk_tests;
 mod gate;
 mod gate_links;
 mod health;
