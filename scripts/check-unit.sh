@@ -1,7 +1,7 @@
 #!/bin/bash
 # check-unit.sh
 # The sandbox of systemd/rtcam.service must be worth at most 2.0 (0 is best), by systemd's own measure; without
-# systemd-analyze (from systemd 250 on) there is nothing to measure and it says so. shellcheck reads the board's scripts too.
+# systemd-analyze (from systemd 250 on) there is nothing to measure and it says so. shellcheck reads the board's and the package's scripts too.
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 if grep -q '^ProcSubset=pid' systemd/rtcam.service; then die "systemd/rtcam.service: ProcSubset=pid hides /proc/device-tree from the encoder library"; fi
@@ -10,5 +10,5 @@ if command -v systemd-analyze > /dev/null; then
 else
   say "no systemd-analyze: the sandbox was not measured"
 fi
-if command -v shellcheck > /dev/null; then shellcheck -s sh install.sh systemd/S99rtcam
-else say "no shellcheck: install.sh and S99rtcam were not read"; fi
+if command -v shellcheck > /dev/null; then shellcheck -s sh install.sh systemd/S99rtcam scripts/deb/*
+else say "no shellcheck: install.sh, S99rtcam and scripts/deb were not read"; fi

@@ -1,10 +1,12 @@
 #!/bin/bash
 # dist.sh TARGET
 # Makes what people download: dist/rtcam-VERSION-TARGET.tar.gz and .sha256, and a .deb of the same. Builds first (scripts/cross).
-# Fails when the program needs more than glibc 2.28 or other libraries than glibc's, or is larger than 8 MB on armv7.
-# The tarball is the same for the same sources: sorted names, one time stamp, no owner.
+# Fails when the program needs more than glibc 2.28, or than a board of its target has (boards/*.toml), or other libraries than
+# glibc's, or is larger than 8 MB on armv7.
+# Both are the same for the same sources: sorted names, one time stamp, no owner.
 # TARGET: armv7 | aarch64 | x86_64 (or the Rust triple)
-# env: PROFILE (board), RTCAM_BUILT (a program that is built already: nothing is built), DIST (folder, dist), SOURCE_DATE_EPOCH
+# env: PROFILE (board), RTCAM_BUILT (a program that is built already: nothing is built), DIST (folder, dist), SOURCE_DATE_EPOCH,
+#      CARGO_DEB (the program cargo-deb; else cargo-tool.sh builds one)
 . "$(dirname "$0")/cross/lib.sh"
 target_vars "${1:?TARGET}"
 cd "$ROOT"
@@ -30,6 +32,10 @@ foreign=$(grep -Ev '^(libc|libm|libpthread|libdl|librt|libresolv|libutil|ld-linu
 [ -z "$foreign" ] || fail "needs $foreign; only glibc's own libraries are on every board"
 newest=$(readelf -W -V "$program" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1 || true)
 [ "$(printf '%s\n' "GLIBC_$GLIBC_FLOOR" "$newest" | sort -V | tail -1)" = "GLIBC_$GLIBC_FLOOR" ] || fail "needs $newest, the floor is $GLIBC_FLOOR"
+for board in $(grep -lFx "target = \"$TARGET\"" boards/*.toml || true); do
+  has=GLIBC_$(sed -n 's/^glibc = "\(.*\)"/\1/p' "$board")
+  [ "$(printf '%s\n' "$has" "$newest" | sort -V | tail -1)" = "$has" ] || fail "needs $newest, and $board has $has"
+done
 size=$(stat -c %s "$program")
 case $TARGET in armv7*) [ "$size" -le $((8 * 1024 * 1024)) ] || fail "$size bytes, at most 8 MiB are allowed";; esac
 
@@ -48,59 +54,18 @@ tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH
 mv "$DIST/$name.tar.gz.new" "$DIST/$name.tar.gz"
 (cd "$DIST" && sha256sum "$name.tar.gz" > "$name.tar.gz.sha256")
 
-# The same as a .deb, by dpkg-deb. It has the same paths below /usr instead of /usr/local, where packages must not write.
-deb=$stage/deb; mkdir -p "$deb/DEBIAN"
-put() { install -D -m "$1" "$2" "$deb/$3"; }
-put 755 "$program" usr/bin/rtcam
-put 640 rtcam.example.toml etc/rtcam/rtcam.toml
-put 644 systemd/60-rtcam.rules usr/lib/udev/rules.d/60-rtcam.rules
-put 644 systemd/rtcam.sysusers usr/lib/sysusers.d/rtcam.conf
-put 644 systemd/rtcam.tmpfiles usr/lib/tmpfiles.d/rtcam.conf
-put 644 systemd/rtcam.service usr/lib/systemd/system/rtcam.service
-sed -i 's,/usr/local/,/usr/,' "$deb/usr/lib/systemd/system/rtcam.service"
-put 644 rtcam.example.toml usr/share/doc/rtcam/rtcam.example.toml
-put 644 "$tree/THIRD-PARTY.txt" usr/share/doc/rtcam/THIRD-PARTY.txt
-for file in README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE; do put 644 $file usr/share/doc/rtcam/$file; done
-install -m 644 LICENSE "$deb/usr/share/doc/rtcam/copyright"
-for file in boards/*.toml; do put 644 "$file" "usr/share/doc/rtcam/$file"; done
-echo /etc/rtcam/rtcam.toml > "$deb/DEBIAN/conffiles"
-cat > "$deb/DEBIAN/control" << END
-Package: rtcam
-Version: $version
-Architecture: $DEB
-Maintainer: The rtcam makers <rtcam@localhost>
-Section: video
-Priority: optional
-Installed-Size: $(du -sk "$deb/usr" | cut -f1)
-Depends: libc6 (>= $GLIBC_FLOOR)
-Description: camera to browser on small boards
- Captures V4L2 video, lays a logo and text over it, encodes H.264 once and
- sends it to every browser over WebRTC, with its own page.
-END
-cat > "$deb/DEBIAN/postinst" << 'END'
-#!/bin/sh
-set -e
-[ "$1" = configure ] || exit 0
-if command -v systemd-sysusers > /dev/null; then systemd-sysusers rtcam.conf || true; fi
-if command -v systemd-tmpfiles > /dev/null; then systemd-tmpfiles --create rtcam.conf || true; fi
-if [ -d /run/systemd/system ]; then
-  udevadm control --reload 2> /dev/null || true
-  udevadm trigger --subsystem-match=video4linux 2> /dev/null || true
-  systemctl daemon-reload
-  systemctl enable rtcam.service > /dev/null 2>&1 || true
-  systemctl restart rtcam.service || true
-fi
-END
-cat > "$deb/DEBIAN/prerm" << 'END'
-#!/bin/sh
-set -e
-if [ "$1" = remove ] && [ -d /run/systemd/system ]; then systemctl disable --now rtcam.service > /dev/null 2>&1 || true; fi
-END
-chmod 755 "$deb/DEBIAN/postinst" "$deb/DEBIAN/prerm"
-if command -v dpkg-deb > /dev/null; then
-  SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH dpkg-deb -Zxz --root-owner-group --build "$deb" "$DIST/rtcam_${version}_$DEB.deb" > /dev/null
-else say "no dpkg-deb: no .deb was made"; fi
+# The same as a .deb, as [package.metadata.deb] in Cargo.toml says. cargo-deb looks for what is made for a target where cargo
+# would have left it. The unit has the same paths below /usr instead of /usr/local, where packages must not write.
+made=$stage/made/$TARGET/$PROFILE; mkdir -p "$made"
+cp "$program" "$made/rtcam"
+cp "$tree/THIRD-PARTY.txt" "$made/"
+sed 's,/usr/local/,/usr/,' systemd/rtcam.service > "$made/rtcam.service"
+deb=$DIST/rtcam_${version}_$DEB.deb
+CARGO_TARGET_DIR=$stage/made SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH "${CARGO_DEB:-$(scripts/cargo-tool.sh cargo-deb)}" \
+  --quiet --locked --no-build --no-strip --target "$TARGET" --profile "$PROFILE" --output "$deb.new" > /dev/null
+mv "$deb.new" "$deb"
 
 echo "$DIST/$name.tar.gz"
 echo "  program $size bytes, tarball $(stat -c %s "$DIST/$name.tar.gz") bytes; glibc ${newest:-none}; NEEDED $(echo $needed)"
-if [ -f "$DIST/rtcam_${version}_$DEB.deb" ]; then echo "$DIST/rtcam_${version}_$DEB.deb"; fi
+echo "$deb"
+echo "  $(stat -c %s "$deb") bytes"

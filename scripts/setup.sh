@@ -40,7 +40,7 @@ if [ "$kind" != run ]; then
   need ffmpeg             'have ffmpeg'                    'makes test clips'
   need python3-venv       'python3 -c "import ensurepip, venv" 2>/dev/null' 'holds the cross compiler'
   need ninja-build        'have ninja'                     'builds the static OpenCV for the boards'
-  need xz-utils           'have xz'                        'unpacks its sources'
+  need xz-utils           'have xz'                        'unpacks its sources, packs the .deb'
   need cpio               'have cpio'                      'packs the initramfs of the test guest'
   need busybox            'have busybox'                   'is the shell of small boards, which install.sh and S99rtcam must get along with'
   need shellcheck         'have shellcheck'                'reads those two'

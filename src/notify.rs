@@ -220,7 +220,6 @@ fn status_line(status: &StreamStatus) -> String {
 mod tests {
     use super::*;
     use crate::capture::FaultKind;
-    use crate::units::KbitPerSec;
 
     const SECOND: Duration = Duration::from_secs(1);
     const WATCHDOG: Duty = Duty::Watchdog(Duration::from_secs(10));
@@ -230,27 +229,7 @@ mod tests {
     }
 
     fn status(camera: CameraState) -> StreamStatus {
-        StreamStatus {
-            camera,
-            source: None,
-            encoder: "openh264",
-            bitrate: KbitPerSec(1000),
-            captured_fps: 0.0,
-            encoded_fps: 0.0,
-            encoded_kbps: 0.0,
-            captured: 0,
-            capture_dropped: 0,
-            encoded: 0,
-            encoder_skipped: 0,
-            encoder_copied: 0,
-            key_pictures: 0,
-            camera_opens: 0,
-            overlay_time: Duration::ZERO,
-            encode_time: Duration::ZERO,
-            subscribers: 0,
-            capture_beat: Micros::default(),
-            encode_beat: Micros::default(),
-        }
+        StreamStatus { camera, ..StreamStatus::default() }
     }
 
     #[derive(Default)]

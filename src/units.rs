@@ -50,7 +50,7 @@ impl Pts90k {
 }
 
 /// Bit rate in units of 1000 bit/s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
 #[serde(transparent)]
 pub struct KbitPerSec(pub u32);
 

@@ -1,13 +1,24 @@
-//! scripts/dist.sh with a program that is built already: what is in the tarball, that it installs, and its gates.
+//! scripts/dist.sh with a program that is built already: what is in tarball and .deb, that they install, and the gates.
 
 #![allow(clippy::disallowed_methods)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// The short name of this machine's target, as dist.sh takes it.
 const TARGET: &str = std::env::consts::ARCH;
+
+/// Built once, into the cache that all share.
+fn cargo_deb() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cargo-tool.sh");
+        run(Command::new(script).arg("cargo-deb")).trim().into()
+    })
+}
 
 struct Workshop {
     folder: tempfile::TempDir,
@@ -36,6 +47,7 @@ impl Workshop {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dist.sh");
         let mut command = Command::new(script);
         command.arg(target).env("RTCAM_BUILT", program).env("RTCAM_CACHE", self.path("cache"));
+        command.env("CARGO_DEB", cargo_deb());
         command.env("DIST", self.path("dist")).output().expect("bash")
     }
 
@@ -89,18 +101,76 @@ fn the_tarball_has_everything_and_installs() {
     assert_eq!(fs::read(root.join("usr/local/bin/rtcam")).ok(), fs::read(&program).ok());
 }
 
+/// The one .deb there is.
+fn package(shop: &Workshop) -> PathBuf {
+    let entries = fs::read_dir(shop.path("dist")).expect("it is there").map(|entry| entry.expect("readable").path());
+    let found: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "deb")).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].clone()
+}
+
 #[test]
-fn the_tarball_is_the_same_every_time() {
+fn the_package_has_the_same_below_usr_and_says_what_it_needs() {
+    let shop = Workshop::new();
+    let program = shop.compile(&["-static"]);
+    let done = shop.dist(&program, TARGET);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let deb = package(&shop);
+    let field = |name| run(Command::new("dpkg-deb").arg("-f").arg(&deb).arg(name)).trim().to_owned();
+    assert_eq!(field("Package"), "rtcam");
+    assert_eq!(field("Version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(field("Depends"), "libc6 (>= 2.28)");
+    let tree = shop.path("unpacked");
+    run(Command::new("dpkg-deb").arg("-R").arg(&deb).arg(&tree));
+    assert_eq!(fs::read(tree.join("usr/bin/rtcam")).ok(), fs::read(&program).ok(), "nothing is stripped or added");
+    let text = |path: &str| fs::read_to_string(tree.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    assert_eq!(text("DEBIAN/conffiles"), "/etc/rtcam/rtcam.toml\n");
+    assert_eq!(text("etc/rtcam/rtcam.toml"), include_str!("../rtcam.example.toml"));
+    assert_eq!(mode(&tree.join("etc/rtcam/rtcam.toml")), 0o640, "it will hold a password's hash");
+    let unit = text("usr/lib/systemd/system/rtcam.service");
+    assert!(unit.contains("ExecStart=/usr/bin/rtcam run") && !unit.contains("/usr/local"), "{unit}");
+    for (path, part) in [
+        ("DEBIAN/postinst", "systemctl restart rtcam.service"),
+        ("DEBIAN/prerm", "systemctl disable --now"),
+        ("DEBIAN/postrm", "rm -rf /var/lib/rtcam"),
+        ("usr/lib/udev/rules.d/60-rtcam.rules", "video4linux"),
+        ("usr/lib/sysusers.d/rtcam.conf", "u rtcam"),
+        ("usr/lib/tmpfiles.d/rtcam.conf", "/etc/rtcam"),
+        ("usr/share/doc/rtcam/copyright", "LICENSE-MIT"),
+        ("usr/share/doc/rtcam/LICENSE-APACHE", "Apache License"),
+        ("usr/share/doc/rtcam/LICENSE-MIT", "MIT License"),
+        ("usr/share/doc/rtcam/THIRD-PARTY.txt", "OpenH264"),
+        ("usr/share/doc/rtcam/README.md", "rtcam"),
+        ("usr/share/doc/rtcam/CHANGELOG.md", "# Changes"),
+        ("usr/share/doc/rtcam/rtcam.example.toml", "[camera]"),
+    ] {
+        assert!(text(path).contains(part), "{path}");
+    }
+    let boards = fs::read_dir(tree.join("usr/share/doc/rtcam/boards")).expect("it is there").count();
+    let all = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/boards")).expect("it is there").count();
+    assert_eq!(boards, all);
+    for script in ["DEBIAN/postinst", "DEBIAN/prerm", "DEBIAN/postrm", "usr/bin/rtcam"] {
+        assert_eq!(mode(&tree.join(script)), 0o755, "{script}");
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+}
+
+#[test]
+fn tarball_and_package_are_the_same_every_time() {
     let shop = Workshop::new();
     let program = shop.compile(&["-static"]);
     let mut sums = Vec::new();
     for _ in 0..2 {
         assert!(shop.dist(&program, TARGET).status.success());
         let file = format!("rtcam-{}-{TARGET}-unknown-linux-gnu.tar.gz.sha256", env!("CARGO_PKG_VERSION"));
-        sums.push(fs::read_to_string(shop.path("dist").join(file)).expect("it is there"));
+        let sum = fs::read_to_string(shop.path("dist").join(file)).expect("it is there");
+        sums.push((sum, fs::read(package(&shop)).expect("it is there")));
         fs::remove_dir_all(shop.path("dist")).expect("ours");
     }
-    assert_eq!(sums[0], sums[1]);
+    assert!(sums[0] == sums[1]);
 }
 
 #[test]
@@ -130,6 +200,18 @@ fn a_program_that_needs_a_newer_glibc_is_not_shipped() {
     assert!(!done.status.success());
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(said.contains("the floor is 2.1"), "{said}");
+}
+
+#[test]
+fn a_program_that_needs_a_newer_glibc_than_a_board_has_is_not_shipped() {
+    let shop = Workshop::new();
+    let program = shop.compile(&[]);
+    // the floor lets it pass, and then there are the boards
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dist.sh"));
+    command.arg(TARGET).env("RTCAM_BUILT", program).env("RTCAM_CACHE", shop.path("cache"));
+    let done = command.env("DIST", shop.path("dist")).env("GLIBC_FLOOR", "9.0").output().expect("bash");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(!done.status.success() && said.contains("and boards/") && said.contains("has GLIBC_2.28"), "{said}");
 }
 
 #[test]

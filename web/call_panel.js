@@ -24,6 +24,7 @@ export class CallPanel {
   #files = element('ul', { className: 'files' });
   #picker;
   #lines = [];
+  #count = 0;
   #drop = null;
   #talk = null;
   #peer = null;
@@ -114,9 +115,8 @@ export class CallPanel {
   }
 
   #add({ id, name }, text) {
-    this.#lines.push({ key: `${this.#lines.length}`, from: id, name, text, at_ms: Date.now() });
-    // From the far end, or a long talk would grow without end.
-    this.#log.show(this.#lines.slice(-LINES_KEPT), this.#me().id);
+    this.#lines = [...this.#lines, { key: `${this.#count++}`, from: id, name, text, at_ms: Date.now() }].slice(-LINES_KEPT);
+    this.#log.show(this.#lines, this.#me().id);
   }
 
   #changed(transfer) {

@@ -38,7 +38,8 @@ export class Composer {
   }
 
   #key(event) {
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    // Safari ends a composition before it tells of the Enter that chose the word; 229 marks that key.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     this.#submit();
   }

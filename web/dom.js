@@ -65,9 +65,9 @@ export function field(text, control, ...more) {
   return element('label', { className: 'field' }, element('span', { className: 'field-name' }, text), control, ...more);
 }
 
-/** Fills `root` with the same things in a new state and leaves the focus where it was, as far as ids tell. */
+/** Fills `root` with the same things in a new state and leaves the focus where it was, as far as ids tell: else near it. */
 export function refill(root, ...children) {
   const id = root.contains(document.activeElement) ? document.activeElement.id : '';
   root.replaceChildren(...children.flat().filter(Boolean));
-  if (id) document.getElementById(id)?.focus();
+  if (id) (document.getElementById(id) ?? root.querySelector('button') ?? root.closest('.panel')).focus();
 }

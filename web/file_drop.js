@@ -13,6 +13,8 @@ const CHANNEL_LOW_BYTES = 256 * 1024;
 const WINDOW_BYTES = 8 * 1024 * 1024;
 const STORED_EVERY_BYTES = 1024 * 1024;
 const OFFERS_AT_ONCE = 20;
+/** Offered and done with: a call's list must end somewhere. */
+const OFFERS_IN_ALL = 500;
 const NAME_LONGEST = 120;
 /** Reasons the other side may give; anything else is none. */
 const REASONS = ['disk', 'quota', 'no-disk', 'too-many'];
@@ -160,10 +162,11 @@ export class FileDrop {
   // receiving
 
   #offered({ id, name, size, mime }) {
-    const open = this.#transfers.filter((one) => !one.from_us && one.state === 'offered').length;
-    const known = this.#transfers.some((one) => !one.from_us && one.id === id);
+    const theirs = this.#transfers.filter((one) => !one.from_us);
+    const open = theirs.filter((one) => one.state === 'offered').length;
+    const known = theirs.some((one) => one.id === id);
     if (known || !Number.isSafeInteger(id) || !Number.isSafeInteger(size) || size < 0) return;
-    if (open >= OFFERS_AT_ONCE) return this.#say({ do: 'refuse', id, why: 'too-many' });
+    if (open >= OFFERS_AT_ONCE || theirs.length >= OFFERS_IN_ALL) return this.#say({ do: 'refuse', id, why: 'too-many' });
     this.#add({ id, from_us: false, name: tidyFileName(name), size, mime: String(mime ?? '').slice(0, 100) });
   }
 

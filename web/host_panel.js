@@ -12,7 +12,7 @@ export class HostPanel {
   #words;
   #act;
   #root = element('section', { className: 'host', hidden: true });
-  #rules = element('div', {});
+  #rules;
   #links = element('ul', { className: 'links' });
   #made = element('div', { className: 'made', role: 'status' });
   #watching = element('div', { className: 'watching' });
@@ -24,21 +24,20 @@ export class HostPanel {
     this.#room = room;
     this.#words = words;
     this.#act = act;
+    this.#rules = [['closed', 'room_close'], ['muted', 'room_mute']].map(([key, text]) => toggle(words(text), false, (on) => act.rules({ [key]: on }), { id: `room-${key}` }));
     this.#linkBox = this.#fold('links', this.#linkForm(), this.#made, this.#links);
     this.#linkBox.addEventListener('toggle', () => this.#linkBox.open && act.links());
     this.#watchBox = this.#fold('who_watches', this.#watching);
     this.#watchBox.addEventListener('toggle', () => this.look(true));
-    this.#root.append(element('h3', {}, words('host_tools')), this.#rules, this.#watchBox, this.#linkBox);
+    this.#root.append(element('h3', {}, words('host_tools')), ...this.#rules, this.#watchBox, this.#linkBox);
     body.append(this.#root);
     this.viewers([]);
   }
 
   show() {
     this.#root.hidden = !this.#room.isHost;
-    const words = this.#words;
-    refill(this.#rules,
-      toggle(words('room_close'), this.#room.closed, (closed) => this.#act.rules({ closed }), { id: 'room-closed' }),
-      toggle(words('room_mute'), this.#room.muted, (muted) => this.#act.rules({ muted }), { id: 'room-muted' }));
+    const { closed, muted } = this.#room;
+    [closed, muted].forEach((on, i) => { this.#rules[i].control.checked = on; });
   }
 
   /** The board tells about viewers only while somebody looks. */
@@ -59,10 +58,9 @@ export class HostPanel {
   }
 
   showLinks(list) {
-    this.#links.replaceChildren(...list.map((link) => element('li', { className: 'row' },
+    refill(this.#links, list.length ? list.map((link) => element('li', { className: 'row' },
       element('span', {}, element('bdi', {}, link.name || this.#words('link_nameless')), element('span', { className: 'fine' }, ` ${this.#words(`role_${link.role}`)}, ${this.#left(link.expires_s)}`)),
-      iconButton('bin', this.#words('unlink_name', { name: link.name || link.id }), () => this.#act.unlink(link.id)))));
-    if (!list.length) this.#links.replaceChildren(element('li', { className: 'fine' }, this.#words('links_none')));
+      iconButton('bin', this.#words('unlink_name', { name: link.name || link.id }), () => this.#act.unlink(link.id), { id: `unlink-${link.id}` }))) : element('li', { className: 'fine' }, this.#words('links_none')));
   }
 
   viewers(list) {

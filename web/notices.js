@@ -20,10 +20,11 @@ export class Notices {
       this.#take(notice);
       act();
     }, className));
-    const notice = element('div', { className: 'notice', role: urgent ? 'alert' : 'status' }, element('p', {}, text), buttons.length ? element('div', { className: 'notice-buttons' }, buttons) : null);
+    const notice = element('div', { className: 'notice', role: urgent ? 'alert' : null }, element('p', {}, text), buttons.length ? element('div', { className: 'notice-buttons' }, buttons) : null);
     if (key) this.#byKey.set(key, notice);
     this.#root.append(notice);
-    while (this.#root.childElementCount > AT_ONCE) this.#root.firstElementChild.remove();
+    // What waits for an answer is the last to go.
+    while (this.#root.childElementCount > AT_ONCE) this.#take([...this.#root.children].find((one) => !one.querySelector('button')) ?? this.#root.firstElementChild);
     if (!choices.length) setTimeout(() => this.#take(notice), SHOWN_FOR_MS);
     return notice;
   }

@@ -12,6 +12,8 @@ export class PeoplePanel {
   #steering = element('section', { className: 'steering' });
   #list = element('ul', { className: 'people' });
   #unfolded = null;
+  #mayCall = true;
+  #shown = '';
   #sure = null;
 
   /** `act`: { request(), withdraw(), release(), revoke(), grant(id), role(id, role), kick(id), call(person), editName() }. */
@@ -22,9 +24,15 @@ export class PeoplePanel {
     body.append(this.#steering, this.#list);
   }
 
-  show(mayCall = true) {
+  /** Only when something is different: a list made anew closes the menu somebody has open in it. */
+  show(mayCall = this.#mayCall) {
+    this.#mayCall = mayCall;
+    const { people, holder, asking, me } = this.#room;
+    const shown = JSON.stringify([people, holder, asking, me, mayCall, this.#unfolded, this.#sure]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
     refill(this.#steering, this.#steeringParts());
-    refill(this.#list, this.#room.people.map((person) => this.#row(person, mayCall)));
+    refill(this.#list, people.map((person) => this.#row(person, mayCall)));
   }
 
   #steeringParts() {

@@ -83,7 +83,14 @@ export class RoomPage {
     if (message.type === 'error') this.#error(message);
     if (message.type === 'bye' && FOR_GOOD.includes(message.reason)) this.#leave();
     if (['welcome', 'peers', 'control', 'room', 'chat'].includes(message.type)) this.show();
+    if (['welcome', 'control'].includes(message.type)) this.#forgetAsks();
     if (message.type === 'welcome') this.#watchAgain();
+  }
+
+  /** Granted, given up, or asked of another host: nothing to answer any more. */
+  #forgetAsks() {
+    const { people, asking } = this.#room;
+    for (const { id } of people) if (!asking.includes(id)) this.#notices.remove(`ask-${id}`);
   }
 
   /** Not for a moment: removed. */
@@ -233,7 +240,6 @@ export class RoomPage {
   }
 
   #tellHolder({ person, mine, was_mine }) {
-    for (const one of this.#room.people) if (!this.#room.asking.includes(one.id)) this.#notices.remove(`ask-${one.id}`);
     const key = mine ? 'holder_you' : was_mine && !person ? 'holder_gone' : person ? 'holder_other' : 'holder_none';
     this.#notices.show(this.#words(key, { name: person?.name ?? '' }), { key: 'holder' });
   }

@@ -75,7 +75,7 @@ export class Session {
     this.#language = language;
     this.#time = time;
     this.#backoff = backoff;
-    this.#transports = new Transports({ heard: (message) => this.#receive(message), changed: reach });
+    this.#transports = new Transports({ heard: (message) => this.#receive(message), changed: reach, flows: () => this.#playing });
   }
 
   start() {
@@ -101,7 +101,9 @@ export class Session {
 
   /** One message to the board over the way meant for it; false when there is none. */
   send(message) {
-    return this.#transports.send(message);
+    const sent = this.#transports.send(message);
+    this.#socket?.doubt?.();
+    return sent;
   }
 
   /** What the board said got lost on the way: say hello again, which brings everything. */
@@ -249,7 +251,7 @@ export class Session {
   async #offer() {
     const [socket, viewer] = [this.#socket, this.#viewer];
     // The answer to the one before comes first; what is then still to be offered is.
-    if (!viewer || this.#offered || this.#unanswered) return;
+    if (!viewer || !socket?.isOpen || this.#offered || this.#unanswered) return;
     this.#offered = true;
     this.#awaitAnswer(viewer, false);
     const sdp = await viewer.offer((candidate) => socket.send({ type: 'candidate', candidate })).catch(() => null);

@@ -6,6 +6,8 @@ const PING_EVERY_MS = 15000;
 const DEAD_AFTER_MS = 30000;
 /** Asked directly, a living board answers within this. */
 const PROBE_WITHIN_MS = 3000;
+/** Asked beside a message of ours; nobody waits for it, so there is time for a slow line. */
+const SENT_PROBE_WITHIN_MS = 6000;
 
 export class SignallingSocket {
   #socket;
@@ -13,6 +15,8 @@ export class SignallingSocket {
   #heard = performance.now();
   #timers = [];
   #wasOpen = false;
+  #probe = null;
+  #judgedAt = 0;
 
   /** `on`: { open(), message(object), gone(wasOpen) }. After close() none of them is called. */
   constructor(url, on) {
@@ -36,16 +40,23 @@ export class SignallingSocket {
   }
 
   /** Is anybody still there? Silence now means gone, long before the pings would tell. */
-  probe() {
-    if (!this.isOpen) return;
+  probe(within_ms = PROBE_WITHIN_MS) {
     const asked = performance.now();
+    if (!this.isOpen || (asked < this.#judgedAt && this.#judgedAt <= asked + within_ms)) return;
+    this.#judgedAt = asked + within_ms;
     this.send({ type: 'ping', t: Math.round(asked) });
-    this.#timers.push(setTimeout(() => this.#heard < asked && this.#gone(), PROBE_WITHIN_MS));
+    clearTimeout(this.#probe);
+    this.#probe = setTimeout(() => this.#heard < asked && this.#gone(), within_ms);
+  }
+
+  /** Something went out; does it arrive? A network that swallows everything tells nobody. */
+  doubt() {
+    this.probe(SENT_PROBE_WITHIN_MS);
   }
 
   close() {
     this.#on = null;
-    this.#timers.forEach(clearTimeout);
+    [this.#probe, ...this.#timers].forEach(clearTimeout);
     this.#socket.close();
   }
 

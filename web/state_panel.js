@@ -4,7 +4,8 @@
 import { button, element, iconButton, select } from './dom.js';
 
 const CORNERS = ['top-left', 'top-right', 'bottom-left', 'bottom-right'];
-const TEXT_LONGEST = 200;
+/** Of any script within the board's 512 bytes. */
+const TEXT_LONGEST = 170;
 
 export class StatePanel {
   #state;
@@ -24,6 +25,8 @@ export class StatePanel {
     this.#set = set;
     this.#press = press;
     body.append(this.#who, this.#groups);
+    // A field that somebody was in shows what others have changed meanwhile.
+    this.#groups.addEventListener('focusout', () => this.show(this.#enabled));
   }
 
   get steeringBox() { return this.#who; }

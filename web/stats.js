@@ -6,7 +6,8 @@ export function digest(reading, earlier = null) {
   if (!inbound) return null;
   const before = (earlier && pick(earlier)) ?? {};
   const seconds = (inbound.timestamp - before.timestamp) / 1000;
-  const grown = (name) => (inbound[name] ?? NaN) - (before[name] ?? NaN);
+  // Less than before: another connection, which counts from zero.
+  const grown = (name) => (inbound[name] >= before[name] ? inbound[name] - before[name] : NaN);
   const byId = (id) => reading.find((stat) => id !== undefined && stat.id === id);
   const pair = selectedPair(reading);
   return {

@@ -8,12 +8,15 @@ export class Transports {
   #socket = null;
   #channel = null;
   #heard;
+  #flows;
   #changed;
   #wasOpen = false;
 
-  /** `heard(message)` gets everything, `changed(open)` is called when the last way closes or the first one opens. */
-  constructor({ heard, changed = () => {} }) {
+  /** `heard(message)` gets everything, `changed(open)` is called when the last way closes or the first one opens. `flows()`:
+   *  the channel's connection is well; one that is dying looks open for many seconds. */
+  constructor({ heard, changed = () => {}, flows = () => true }) {
     this.#heard = heard;
+    this.#flows = flows;
     this.#changed = changed;
   }
 
@@ -43,7 +46,7 @@ export class Transports {
   /** False when there is no way, or the message was not taken. */
   send(message) {
     const ways = [this.#socket, this.#channel];
-    if (OVER_SYNC_FIRST.includes(message.type)) ways.reverse();
+    if (OVER_SYNC_FIRST.includes(message.type) && this.#flows()) ways.reverse();
     for (const way of ways) if (way?.isOpen && way.send(message) !== false) return true;
     return false;
   }

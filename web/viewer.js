@@ -192,7 +192,7 @@ export class Viewer {
   async #countByStats() {
     if (this.#counting) return;
     this.#counting = true;
-    const stats = await this.stats();
+    const stats = await this.stats().catch(() => []);
     this.#counting = false;
     const inbound = stats.find((stat) => stat.type === 'inbound-rtp' && stat.kind === 'video');
     const count = (document.hidden ? inbound?.framesReceived : inbound?.framesDecoded) ?? 0;

@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods)]
 
 mod counting_sys;
+#[path = "../../tests/seat/mod.rs"]
+mod seat;
 
 use counting_sys::CountingHeap;
 use rtcam::capture::controls::Controls;
@@ -17,11 +19,11 @@ use rtcam::media::frame::Frame;
 use rtcam::media::packet::AccessUnit;
 use rtcam::overlay::{Compositor, Moment};
 use rtcam::stream::pipeline::{Parts, Pipeline, Settings};
-use rtcam::stream::{Stream, Subscription, Wake};
 use rtcam::units::KbitPerSec;
+use seat::Seat;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 #[global_allocator]
@@ -29,6 +31,7 @@ static HEAP: CountingHeap = CountingHeap::new();
 
 const WARM_UP: u64 = 150;
 const MEASURED: u64 = 900;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 static CAPTURE: Stage = Stage::new();
 static OVERLAY: Stage = Stage::new();
@@ -39,15 +42,14 @@ fn main() -> ExitCode {
     let clock = Clock::system();
     let pipeline =
         Pipeline::start(Settings::new(&config, "bench"), parts(&config, &clock), clock.clone()).expect("it starts");
-    let bell = Arc::new(Bell::default());
-    let mut viewer = pipeline.subscribe(bell.clone());
-    (0..WARM_UP).for_each(|_| next(&mut *viewer, &bell));
+    let mut viewer = Seat::at(&pipeline);
+    (0..WARM_UP).for_each(|_| drop(viewer.next(PATIENCE)));
     // a viewer that pauses makes the pool of units as big as a busy machine may need it later
     clock.sleep(Duration::from_millis(150));
-    (0..WARM_UP).for_each(|_| next(&mut *viewer, &bell));
+    (0..WARM_UP).for_each(|_| drop(viewer.next(PATIENCE)));
     [&CAPTURE, &OVERLAY, &ENCODE].into_iter().for_each(Stage::reset);
     let before = HEAP.allocations();
-    (0..MEASURED).for_each(|_| next(&mut *viewer, &bell));
+    (0..MEASURED).for_each(|_| drop(viewer.next(PATIENCE)));
     let allocations = HEAP.allocations() - before;
     let size = config.camera.size();
     println!("frame_path: {MEASURED} pictures of {size}, {}", config.encoder.bitrate_kbps);
@@ -141,26 +143,5 @@ impl Encoder for TimedEncoder {
     }
     fn set_bitrate(&mut self, rate: KbitPerSec) -> Result<()> {
         self.0.set_bitrate(rate)
-    }
-}
-
-#[derive(Default)]
-struct Bell {
-    rung: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Wake for Bell {
-    fn wake(&self) {
-        *self.rung.lock().expect("no panic while it is held") = true;
-        self.changed.notify_all();
-    }
-}
-
-fn next(viewer: &mut dyn Subscription, bell: &Bell) {
-    while viewer.take().is_none() {
-        let rung = bell.rung.lock().expect("no panic while it is held");
-        let mut rung = bell.changed.wait_while(rung, |rung| !*rung).expect("no panic while it is held");
-        *rung = false;
     }
 }

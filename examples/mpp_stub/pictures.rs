@@ -3,7 +3,7 @@
 use crate::objects::{Buffer, Frame};
 use crate::{Context, add, get, set, violation};
 use openh264::encoder as oh;
-use openh264::formats::YUVSource;
+use openh264::formats::YUVBuffer;
 use openh264::{OpenH264API, Timestamp};
 use openh264_sys2::{ENCODER_OPTION_BITRATE, ENCODER_OPTION_MAX_BITRATE, SBitrateInfo, SPATIAL_LAYER_0};
 use std::ptr::from_mut;
@@ -14,42 +14,16 @@ pub fn header_of(unit: &[u8]) -> Vec<u8> {
     unit[..idr.unwrap_or(0)].to_vec()
 }
 
-pub struct Planes {
-    size: (usize, usize),
-    y: Vec<u8>,
-    u: Vec<u8>,
-    v: Vec<u8>,
-}
-
-impl YUVSource for Planes {
-    fn dimensions(&self) -> (usize, usize) {
-        self.size
-    }
-    fn strides(&self) -> (usize, usize, usize) {
-        (self.size.0, self.size.0 / 2, self.size.0 / 2)
-    }
-    fn y(&self) -> &[u8] {
-        &self.y
-    }
-    fn u(&self) -> &[u8] {
-        &self.u
-    }
-    fn v(&self) -> &[u8] {
-        &self.v
-    }
-}
-
 fn number(context: &Context, key: &str) -> usize {
     context.config.as_ref().and_then(|config| config.0.get(key)).map_or(0, |value| (*value).max(0) as usize)
 }
 
-pub fn grey(context: &Context) -> Planes {
+pub fn grey(context: &Context) -> YUVBuffer {
     let size = (number(context, "prep:width"), number(context, "prep:height"));
-    let quarter = vec![128; size.0 * size.1 / 4];
-    Planes { size, y: vec![128; size.0 * size.1], u: quarter.clone(), v: quarter }
+    YUVBuffer::from_vec(vec![128; size.0 * size.1 * 3 / 2], size.0, size.1)
 }
 
-pub fn encode(context: &mut Context, planes: &Planes, key: bool) -> Vec<u8> {
+pub fn encode(context: &mut Context, picture: &YUVBuffer, key: bool) -> Vec<u8> {
     let rate = number(context, "rc:bps_target") as i64;
     if context.encoder.is_none() {
         context.encoder_rate = rate;
@@ -73,7 +47,7 @@ pub fn encode(context: &mut Context, planes: &Planes, key: bool) -> Vec<u8> {
     }
     add("pictures", 1);
     let at = Timestamp::from_millis(33 * get("pictures") as u64);
-    encoder.encode_at(planes, at).expect("openh264 encodes").to_vec()
+    encoder.encode_at(picture, at).expect("openh264 encodes").to_vec()
 }
 
 fn open_encoder(context: &Context, rate: i64) -> oh::Encoder {
@@ -96,7 +70,7 @@ fn get_seconds(context: &Context) -> usize {
     number(context, if get("old_keys") != 0 { "rc:fps_in_denorm" } else { "rc:fps_in_denom" }).max(1)
 }
 
-pub unsafe fn read_picture(context: &Context, frame: &Frame) -> Option<Planes> {
+pub unsafe fn read_picture(context: &Context, frame: &Frame) -> Option<YUVBuffer> {
     let of = |key| number(context, key);
     let (width, height) = (frame.width as usize, frame.height as usize);
     let (stride, rows) = (frame.hor_stride as usize, frame.ver_stride as usize);
@@ -115,8 +89,10 @@ pub unsafe fn read_picture(context: &Context, frame: &Frame) -> Option<Planes> {
     add(if buffer.imported { "pictures_imported" } else { "pictures_own" }, 1);
     let bytes = unsafe { std::slice::from_raw_parts(buffer.start, buffer.size) };
     let (luma, chroma) = bytes.split_at(stride * rows);
-    let y = luma.chunks(stride).take(height).flat_map(|row| &row[..width]).copied().collect();
+    let mut planes: Vec<u8> = luma.chunks(stride).take(height).flat_map(|row| &row[..width]).copied().collect();
     let rows = || chroma.chunks(stride).take(height / 2);
-    let part = |first: usize| rows().flat_map(|row| row[first..width].iter().step_by(2)).copied().collect();
-    Some(Planes { size: (width, height), y, u: part(0), v: part(1) })
+    for first in [0, 1] {
+        planes.extend(rows().flat_map(|row| row[first..width].iter().step_by(2)));
+    }
+    Some(YUVBuffer::from_vec(planes, width, height))
 }

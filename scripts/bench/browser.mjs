@@ -6,11 +6,15 @@
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
-import { Server } from '../../tests/browser/harness.mjs';
+import path from 'node:path';
+import { Server, launchChromium, temporaryFolder } from '../../tests/browser/harness.mjs';
+import { enter, openPanel } from '../../tests/browser/people.mjs';
+import { changesSeen, joinsSeen } from '../../tests/browser/room_speed.mjs';
 
 const ROUNDS = 4;
 const [starts, seconds] = process.argv.slice(2).map(Number);
 const rounds = [];
+const { changes, joins } = await room();
 for (let i = 0; i < ROUNDS; i++) rounds.push(await round(Math.ceil(starts / ROUNDS), Math.ceil(seconds / ROUNDS) + 1));
 
 const spread = (name) => ({
@@ -24,6 +28,8 @@ console.log(JSON.stringify({
   first_frame_ms: { p50: at(firsts, 0.5), p95: at(firsts, 0.95), all: firsts },
   fps_presented: median(rounds.map((seen) => seen.fps_presented)),
   freezes: rounds.reduce((sum, seen) => sum + seen.freezes, 0),
+  change_seen_ms: { p50: at(changes, 0.5), p95: at(changes, 0.95), all: changes },
+  join_seen_ms: { p50: at(joins, 0.5), p95: at(joins, 0.95), all: joins },
   server_rss_kb: Math.max(...rounds.map((seen) => seen.server_rss_kb)), rounds,
 }));
 
@@ -43,6 +49,26 @@ async function round(starts, seconds) {
     return { ...seen, server_rss_kb: most_kb };
   } finally {
     clearInterval(meter);
+    await server.stop();
+  }
+}
+
+/** Three pages in one room: how soon all see what one does. */
+async function room() {
+  const config = path.join(temporaryFolder(), 'rtcam.toml');
+  fs.writeFileSync(config, '[[overlay]]\ntype = "logo"\n');
+  const server = await Server.start({ config });
+  const browser = await launchChromium();
+  try {
+    const people = [];
+    for (const name of ['Ann', 'Bob', 'Carl']) people.push(await enter(browser, server.url, name));
+    const [ann, bob, carl] = people;
+    for (const page of people) await openPanel(page, 'controls');
+    const changes = await changesSeen(ann, [bob, carl]);
+    for (const page of [ann, bob]) await openPanel(page, 'people');
+    return { changes, joins: await joinsSeen(carl, [ann, bob]) };
+  } finally {
+    await browser.close();
     await server.stop();
   }
 }

@@ -38,6 +38,9 @@ if [ "$short" = armv7 ]; then
   export CFLAGS_armv7_unknown_linux_gnueabihf="-mcpu=$CPU" CXXFLAGS_armv7_unknown_linux_gnueabihf="-mcpu=$CPU"
 fi
 
+# aarch64: the crate for AES-CM uses the processor's AES instructions, where it finds them at run time, only when told so
+if [ "$short" = aarch64 ]; then export RUSTFLAGS="--cfg aes_armv8${RUSTFLAGS:+ $RUSTFLAGS}"; fi
+
 s=$SECONDS
 cd "$ROOT"; cargo zigbuild --locked -j"${JOBS:-$(nproc)}" --profile "$prof" "${std[@]}" --target "$TARGET.$GLIBC_FLOOR" "${what[@]}" "$@" >&2
 say "built in $((SECONDS-s)) s"

@@ -15,7 +15,7 @@ if [ -s "$image" ]; then echo "$image"; exit 0; fi
 
 packages=(
   base-files base-passwd systemd systemd-sysv udev kmod libc-bin
-  bash dash coreutils util-linux mount debianutils diffutils findutils grep gzip hostname procps sed tar   # what any Debian has
+  bash dash coreutils dpkg util-linux mount debianutils diffutils findutils grep gzip hostname procps sed tar   # what any Debian has
   busybox-static v4l-utils                                                                                 # what the tests use
 )
 private_apt "$ARCH" main
@@ -26,7 +26,15 @@ umask 022; chmod 755 "$R"
 # the merged /usr that the installer makes before it unpacks the first package
 mkdir -p "$R"/usr/{bin,sbin,lib}; for d in bin sbin lib; do ln -s "usr/$d" "$R/$d"; done
 skip=(); for d in doc man locale info bash-completion zsh; do skip+=(--exclude="./usr/share/$d/*"); done
-for f in $files; do dpkg-deb --fsys-tarfile "$f" | tar -x --keep-directory-symlink --numeric-owner "${skip[@]}" -C "$R"; done
+# dpkg is told of each, so that it knows later what is there for a package to depend on
+D=$R/var/lib/dpkg; mkdir -p "$D/info" "$D/updates"
+for f in $files; do
+  dpkg-deb --fsys-tarfile "$f" | tar -x --keep-directory-symlink --numeric-owner "${skip[@]}" -C "$R"
+  { dpkg-deb -f "$f"; printf 'Status: install ok installed\n\n'; } >> "$D/status"
+  name=$(dpkg-deb -f "$f" Package); [ "$(dpkg-deb -f "$f" Multi-Arch)" != same ] || name=$name:$ARCH
+  dpkg-deb --fsys-tarfile "$f" | tar -t | sed 's,^\.,,; s,/$,,; s,^$,/.,' > "$D/info/$name.list"
+done
+echo "$ARCH" > "$D/arch"
 
 cp "$R/usr/share/base-passwd/passwd.master" "$R/etc/passwd"
 cp "$R/usr/share/base-passwd/group.master" "$R/etc/group"

@@ -160,7 +160,10 @@ impl Header {
             match tag {
                 "W" => width = value.parse().map_err(|_| format!("bad width {word:?}"))?,
                 "H" => height = value.parse().map_err(|_| format!("bad height {word:?}"))?,
-                "F" => header.rate = parse_rate(value).ok_or_else(|| format!("bad frame rate {word:?}"))?,
+                "F" => {
+                    header.rate = parse_rate(value)
+                        .ok_or_else(|| format!("bad frame rate {word:?}: 1 to 1000 a second can be shown"))?
+                }
                 "C" => check_chroma(value)?,
                 "X" if value == "COLORRANGE=FULL" => header.range = Range::Full,
                 _ => {}
@@ -194,7 +197,8 @@ impl Header {
 fn parse_rate(value: &str) -> Option<FrameRate> {
     let (frames, seconds) = value.split_once(':')?;
     let rate = FrameRate { frames: frames.parse().ok()?, seconds: seconds.parse().ok()? };
-    let usable = rate.frames > 0 && rate.seconds > 0 && (0.01..=1000.0).contains(&rate.as_f64());
+    // slower than one a second a camera counts as silent
+    let usable = rate.frames > 0 && rate.seconds > 0 && (1.0..=1000.0).contains(&rate.as_f64());
     usable.then_some(rate)
 }
 
@@ -281,6 +285,7 @@ mod tests {
             ("YUV4MPEG2 W32", "a header line has no end"),
             ("YUV4MPEG2 W32 Hx F30:1\n", "bad height \"Hx\""),
             ("YUV4MPEG2 W32 H16 F0:0\n", "bad frame rate \"F0:0\""),
+            ("YUV4MPEG2 W32 H16 F1:2\n", "bad frame rate \"F1:2\": 1 to 1000 a second can be shown"),
             ("YUV4MPEG2 W32 H16 F30:1 C422\n", "chroma format C422"),
             ("YUV4MPEG2 W99999 H16\n", "a picture of 99999x16"),
             ("YUV4MPEG2 W32 H16 F30:1\n", "holds no complete picture"),

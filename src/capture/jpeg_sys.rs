@@ -59,7 +59,7 @@ impl JpegDecoder {
         jpeg: &[u8],
         wire_size: (usize, usize),
         format: &PictureFormat,
-        planes: [&mut [u8]; 3],
+        mut planes: [&mut [u8]; 3],
     ) -> Result<(), JpegError> {
         let shape = self.read_header(jpeg)?;
         let (width, height) =
@@ -72,24 +72,14 @@ impl JpegDecoder {
             // 4:2:2 rows go between the rows of the picture, 4:2:0 rows on them
             let chroma_stride = format.strides[1] * shape.down / 2;
             let strides = [format.strides[0], chroma_stride, chroma_stride];
-            return self.decode_in_place(jpeg, shape, strides, planes);
+            if shape.grey {
+                let [_, u, v] = &mut planes;
+                u.fill(128);
+                v.fill(128);
+            }
+            return self.decode_planes(jpeg, shape, strides, planes);
         }
         self.decode_aside(jpeg, shape, format, planes)
-    }
-
-    fn decode_in_place(
-        &mut self,
-        jpeg: &[u8],
-        shape: Shape,
-        strides: [usize; 3],
-        planes: [&mut [u8]; 3],
-    ) -> Result<(), JpegError> {
-        let [y, u, v] = planes;
-        if shape.grey {
-            u.fill(128);
-            v.fill(128);
-        }
-        self.decode_planes(jpeg, shape, strides, [y, u, v])
     }
 
     /// Decodes to memory of our own and brings the planes to 4:2:0 from there.

@@ -136,8 +136,11 @@ pub fn row_bytes(wire: &WireFormat, plane: usize, least: usize) -> usize {
     }
 }
 
+/// A row of 16384 pixels with as much padding again; times 16384 rows it still is a number of 32 bits.
+const LONGEST_ROW: usize = 1 << 16;
+
 fn check_stride(wire: &WireFormat, stride: usize, least: usize) -> Result<(), String> {
-    let fits = stride >= least && stride <= 1 << 20;
+    let fits = stride >= least && stride <= LONGEST_ROW;
     if fits { Ok(()) } else { Err(format!("rows of {stride} bytes for {} {}", wire.size, wire.fourcc)) }
 }
 
@@ -236,6 +239,7 @@ mod tests {
         let cases = [
             (wire(b"NV12", 640, 480, &[320]), "rows of 320 bytes for 640x480 NV12"),
             (wire(b"YUYV", 640, 480, &[640]), "rows of 640 bytes for 640x480 YUYV"),
+            (wire(b"NV12", 16384, 16384, &[1 << 20]), "rows of 1048576 bytes for 16384x16384 NV12"),
             (wire(b"NV12", 640, 480, &[640, 640]), "NV12 with 2 memory planes cannot be used"),
             (wire(b"NM12", 640, 480, &[640]), "NM12 with 1 memory planes cannot be used"),
             (wire(b"NV12", 0, 480, &[640]), "a picture of 0x480 cannot be used"),

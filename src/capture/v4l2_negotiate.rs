@@ -119,7 +119,8 @@ fn no_format(offered: &[FormatDescription], config: &CameraConfig) -> Fault {
     Fault { kind, detail: format!("it does not offer {wish}; it offers {has}") }
 }
 
-/// ENOTTY and EINVAL from S_PARM are fine: sensors behind an ISP have their rate set elsewhere.
+/// ENOTTY and EINVAL from S_PARM are fine: sensors behind an ISP have their rate set elsewhere. Where the board's profile
+/// says so, it is not even tried: there are drivers that answer with a rate which is not the sensor's.
 fn set_rate(
     device: &dyn Device,
     kind: BufferKind,
@@ -127,6 +128,9 @@ fn set_rate(
     candidate: Option<FrameRate>,
     fault: ErrorFault,
 ) -> Result<Option<FrameRate>, Fault> {
+    if !config.sets_rate {
+        return Ok(None);
+    }
     let wanted = candidate.unwrap_or(FrameRate::per_second(config.fps.max(1)));
     match device.set_rate(kind, wanted) {
         Ok(rate) => Ok(rate),
@@ -266,6 +270,16 @@ mod tests {
         assert_eq!(colour(&config(640, 480, 30)).1, Range::Limited);
         camera.state().adjust = |wire| (wire.ycbcr_enc, wire.quantization) = (1, 2);
         assert_eq!(colour(&known), (Matrix::Bt601, Range::Limited), "a driver that says something is believed");
+    }
+
+    #[test]
+    fn a_rate_that_is_the_sensors_is_not_asked_of_the_driver() {
+        let camera = FakeCamera::simple(b"NV12");
+        let sensors = CameraConfig { sets_rate: false, ..config(640, 480, 30) };
+        // this answer would be a fault
+        camera.refuse("set_rate", libc::EIO);
+        assert!(settle(&camera, &sensors).is_ok_and(|agreement| agreement.rate.is_none()));
+        assert!(settle(&camera, &config(640, 480, 30)).is_err());
     }
 
     fn config(width: u32, height: u32, fps: u32) -> CameraConfig {

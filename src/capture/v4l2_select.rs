@@ -7,7 +7,7 @@ use crate::capture::v4l2_device::{BufferKind, Capability, Device};
 use crate::capture::v4l2_negotiate::has_usable_format;
 use crate::capture::v4l2_sys::KernelDevice;
 use crate::capture::{Fault, FaultKind};
-use crate::config::CameraConfig;
+use crate::config::{CameraConfig, PreferredNode};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,8 @@ pub fn choose(machine: &Machine, config: &CameraConfig) -> Result<(Node, CameraC
             Err(fault) if fault.kind == FaultKind::Missing => {}
             found => {
                 let format = if config.format == "auto" { &node.format } else { &config.format }.clone();
-                let config = CameraConfig { format, matrix: node.matrix, range: node.range, ..config.clone() };
+                let PreferredNode { matrix, range, sets_rate, .. } = *node;
+                let config = CameraConfig { format, matrix, range, sets_rate, ..config.clone() };
                 return found.map(|node| (node, config));
             }
         }
@@ -349,8 +350,13 @@ mod tests {
             let (node, config) = choose(&board.machine(), config).map_err(|fault| fault.kind)?;
             Ok((node.path.file_name().unwrap().to_str().unwrap().to_owned(), config.format))
         };
-        let prefer =
-            |device: &str| PreferredNode { device: device.into(), format: "NV12".into(), matrix: None, range: None };
+        let prefer = |device: &str| PreferredNode {
+            device: device.into(),
+            format: "NV12".into(),
+            matrix: None,
+            range: None,
+            sets_rate: false,
+        };
         let preferred = vec![prefer("name:rkispp_bypass"), prefer("name:rkispp_scale0")];
         let auto = CameraConfig { preferred, ..CameraConfig::default() };
         assert_eq!(choose(&crowded(), &auto), Ok(("video10".into(), "NV12".into())));

@@ -17,18 +17,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-const MEMORY_MMAP: u32 = 1;
-const FIELD_NONE: u32 = 1;
-const BUF_FLAG_ERROR: u32 = 0x40;
 const BUF_FLAG_TIMESTAMP_MASK: u32 = 0xe000;
 const BUF_FLAG_TIMESTAMP_MONOTONIC: u32 = 0x2000;
-const CAP_DEVICE_CAPS: u32 = 0x8000_0000;
 const CAP_TIMEPERFRAME: u32 = 0x1000;
 const EVENT_SOURCE_CHANGE: u32 = 5;
 const FRMSIZE_DISCRETE: u32 = 1;
 const FRMIVAL_DISCRETE: u32 = 1;
-/// Tells the driver that `flags` and what follows in v4l2_pix_format are filled in.
-const PIX_FMT_PRIV_MAGIC: u32 = 0xfeed_cafe;
 
 pub struct KernelDevice {
     file: File,
@@ -60,7 +54,7 @@ impl KernelDevice {
         let mut buffer: abi::Buffer = unsafe { zeroed() };
         buffer.index = index;
         buffer.kind = buffer_type(kind);
-        buffer.memory = MEMORY_MMAP;
+        buffer.memory = abi::MEMORY_MMAP;
         if kind == BufferKind::Multi {
             buffer.m.planes = planes.as_mut_ptr();
             buffer.length = planes.len() as u32;
@@ -104,8 +98,8 @@ fn raw_format(kind: BufferKind, wanted: Option<&WireFormat>) -> abi::Format {
                 width,
                 height,
                 pixelformat: wanted.fourcc.0,
-                field: FIELD_NONE,
-                priv_: PIX_FMT_PRIV_MAGIC,
+                field: abi::FIELD_NONE,
+                priv_: abi::PIX_FMT_PRIV_MAGIC,
                 ..abi::PixFormat::default()
             };
         }
@@ -114,7 +108,7 @@ fn raw_format(kind: BufferKind, wanted: Option<&WireFormat>) -> abi::Format {
                 width,
                 height,
                 pixelformat: wanted.fourcc.0,
-                field: FIELD_NONE,
+                field: abi::FIELD_NONE,
                 num_planes: wanted.plane_count as u8,
                 ..abi::PixFormatMplane::default()
             };
@@ -130,7 +124,8 @@ fn wire_format(kind: BufferKind, format: &abi::Format) -> WireFormat {
             let pix = unsafe { format.fmt.pix };
             let plane = PlaneFormat { bytes_per_line: pix.bytesperline, size_image: pix.sizeimage };
             // without the magic the driver filled nothing after it
-            let extended = if pix.priv_ == PIX_FMT_PRIV_MAGIC { (pix.ycbcr_enc, pix.quantization) } else { (0, 0) };
+            let extended =
+                if pix.priv_ == abi::PIX_FMT_PRIV_MAGIC { (pix.ycbcr_enc, pix.quantization) } else { (0, 0) };
             WireFormat {
                 planes: [plane, PlaneFormat::default(), PlaneFormat::default()],
                 colorspace: pix.colorspace,
@@ -172,12 +167,11 @@ impl Device for KernelDevice {
         let mut raw: abi::Capability = unsafe { zeroed() };
         // SAFETY: QUERYCAP takes a v4l2_capability.
         unsafe { self.ioctl(abi::QUERYCAP, &mut raw)? };
-        let caps = if raw.capabilities & CAP_DEVICE_CAPS != 0 { raw.device_caps } else { raw.capabilities };
         Ok(Capability {
             driver: abi::text(&raw.driver),
             card: abi::text(&raw.card),
             bus: abi::text(&raw.bus_info),
-            caps,
+            caps: raw.of_node(),
         })
     }
 
@@ -236,7 +230,8 @@ impl Device for KernelDevice {
     }
 
     fn request_buffers(&self, kind: BufferKind, count: u32) -> io::Result<u32> {
-        let mut raw = abi::RequestBuffers { count, kind: buffer_type(kind), memory: MEMORY_MMAP, reserved: [0; 2] };
+        let mut raw =
+            abi::RequestBuffers { count, kind: buffer_type(kind), memory: abi::MEMORY_MMAP, reserved: [0; 2] };
         // SAFETY: REQBUFS takes a v4l2_requestbuffers.
         unsafe { self.ioctl(abi::REQBUFS, &mut raw)? };
         Ok(raw.count)
@@ -352,7 +347,7 @@ fn dequeued(kind: BufferKind, buffer: &abi::Buffer, planes: &Planes) -> Dequeued
     Dequeued {
         index: buffer.index,
         data,
-        damaged: buffer.flags & BUF_FLAG_ERROR != 0,
+        damaged: buffer.flags & abi::BUF_FLAG_ERROR != 0,
         timestamp: monotonic.then_some(Micros(timestamp_us)),
         sequence: buffer.sequence,
     }
@@ -376,7 +371,7 @@ mod tests {
         let mut buffer: abi::Buffer = unsafe { zeroed() };
         buffer.timestamp = abi::Timeval { sec: 12, usec: 34 };
         assert_eq!(dequeued(BufferKind::Single, &buffer, &zeroed_planes()).timestamp, None);
-        buffer.flags = BUF_FLAG_TIMESTAMP_MONOTONIC | BUF_FLAG_ERROR;
+        buffer.flags = BUF_FLAG_TIMESTAMP_MONOTONIC | abi::BUF_FLAG_ERROR;
         let filled = dequeued(BufferKind::Single, &buffer, &zeroed_planes());
         assert_eq!((filled.timestamp, filled.damaged), (Some(Micros(12_000_034)), true));
     }

@@ -27,9 +27,9 @@ fn summary(config: &Config) -> String {
     };
     let source = match camera.source {
         SourceChoice::Auto if camera.device == "auto" => format!("{first}, or the pattern without one"),
-        SourceChoice::Auto => format!("camera {}, or the pattern without it", camera.device),
         SourceChoice::V4l2 if camera.device == "auto" => first,
-        SourceChoice::V4l2 => format!("camera {}", camera.device),
+        // also with source = "auto": whoever names a camera means that one
+        SourceChoice::Auto | SourceChoice::V4l2 => format!("camera {}", camera.device),
         SourceChoice::Pattern => "the pattern".into(),
         SourceChoice::File => camera.file.display().to_string(),
     };
@@ -59,6 +59,7 @@ fn summary(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CameraConfig;
 
     #[test]
     fn the_summary_names_source_size_rate_and_address() {
@@ -68,5 +69,12 @@ mod tests {
         {
             assert!(summary.contains(part), "{part} is missing in: {summary}");
         }
+    }
+
+    #[test]
+    fn a_camera_that_is_named_is_waited_for_and_never_replaced_by_the_pattern() {
+        let camera = CameraConfig { device: "usb:046d:0825".into(), ..CameraConfig::default() };
+        let summary = summary(&Config { camera, ..Config::default() });
+        assert!(summary.contains("shows camera usb:046d:0825 at") && !summary.contains("pattern"), "{summary}");
     }
 }

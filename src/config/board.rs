@@ -4,11 +4,11 @@
 //! user sets goes over it. Must never open a device. Input: the embedded profiles and the device tree.
 
 use super::board_keys::PROFILE;
-use super::{Config, PreferredNode, parse};
+use super::{Config, PlaneHeight, PreferredNode, parse};
 use crate::error::Result;
 use crate::media::frame::{Matrix, Range};
 use crate::media::srtp::SrtpProfile;
-use crate::units::KbitPerSec;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// One row per file of `boards/`; the text is the file's.
@@ -60,7 +60,6 @@ pub struct Profile {
     pub build: Build,
     pub capture: Capture,
     pub encoder: Encoder,
-    pub overlay: Overlay,
     pub network: Network,
     pub startup: Startup,
     pub permissions: Permissions,
@@ -88,7 +87,6 @@ pub struct Build {
 pub struct Capture {
     /// Nodes by name, never by number; none: the first camera.
     pub devices: Vec<String>,
-    pub api: String,
     pub fourcc: String,
     pub width: Option<u32>,
     pub height: Option<u32>,
@@ -98,7 +96,6 @@ pub struct Capture {
     pub buffers: u32,
     pub matrix: String,
     pub range: String,
-    pub memory: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -109,23 +106,16 @@ pub struct Encoder {
     pub libraries: Vec<String>,
     /// Nodes the hardware encoder needs; of alternatives, each one is listed.
     pub devices: Vec<String>,
-    /// Bytes a row must be a multiple of.
-    pub stride: u32,
-    /// `frame`: the chroma plane begins at stride x height of the captured picture, not of one rounded up.
+    /// Bytes the rows of copied pictures are a multiple of.
+    pub stride: Option<u32>,
+    /// `frame`: the chroma plane begins at stride x height of the captured picture; `rounded`: of one rounded up to 16.
     pub plane_height: String,
-    pub profile: String,
+    /// The highest H.264 level that the hardware encoder is known to take: `4.1`.
     pub level: String,
     pub bitrate_kbps: Option<u32>,
     pub bitrate_min_kbps: u32,
     pub bitrate_max_kbps: u32,
     pub key_interval_s: Option<u32>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Overlay {
-    pub method: String,
-    /// Position and size of a layer are rounded to this many pixels.
-    pub alignment: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -168,9 +158,10 @@ impl Profile {
 
     /// Puts this board's defaults into a config that the user's settings have not been read into yet.
     pub fn lay_under(self, config: &mut Config) {
-        let (matrix, range) = (self.capture.known_matrix(), self.capture.known_range());
+        let (matrix, range) = (self.known_matrix(), self.known_range());
         let format = if self.capture.fourcc.is_empty() { "auto".into() } else { self.capture.fourcc };
-        let preferred = |device| PreferredNode { device, format: format.clone(), matrix, range };
+        let sets_rate = self.capture.fps_from != "sensor";
+        let preferred = |device| PreferredNode { device, format: format.clone(), matrix, range, sets_rate };
         config.camera.preferred = self.capture.devices.into_iter().map(preferred).collect();
         let put = |place: &mut u32, known: Option<u32>| *place = known.unwrap_or(*place);
         put(&mut config.camera.width, self.capture.width);
@@ -180,6 +171,10 @@ impl Profile {
         put(&mut config.encoder.key_interval_s, self.encoder.key_interval_s);
         put(&mut config.webrtc.max_viewers, self.network.max_viewers);
         put(&mut config.camera.buffers, Some(self.capture.buffers).filter(|count| *count > 0));
+        put(&mut config.encoder.stride, self.encoder.stride);
+        if self.encoder.plane_height == "rounded" {
+            config.encoder.plane_height = PlaneHeight::Rounded;
+        }
         config.encoder.preferred = self.encoder.backends;
         config.encoder.libraries = self.encoder.libraries;
         config.webrtc.srtp = self.network.srtp;
@@ -193,12 +188,22 @@ impl Profile {
     pub fn is_verified(&self) -> bool {
         self.status.verified_on_hardware != "no"
     }
+
+    /// As level_idc: 41 for `4.1`. None: nothing is known, or there is no hardware encoder.
+    pub fn highest_level(&self) -> Option<u8> {
+        self.encoder.level.replace('.', "").parse().ok()
+    }
+
+    /// What this board's encoder can be asked for, kbit/s.
+    pub fn bitrates(&self) -> RangeInclusive<u32> {
+        self.encoder.bitrate_min_kbps..=self.encoder.bitrate_max_kbps
+    }
 }
 
-impl Capture {
+impl Profile {
     /// None: the driver knows.
     fn known_matrix(&self) -> Option<Matrix> {
-        match self.matrix.as_str() {
+        match self.capture.matrix.as_str() {
             "bt601" => Some(Matrix::Bt601),
             "bt709" => Some(Matrix::Bt709),
             _ => None,
@@ -206,7 +211,7 @@ impl Capture {
     }
 
     fn known_range(&self) -> Option<Range> {
-        match self.range.as_str() {
+        match self.capture.range.as_str() {
             "full" => Some(Range::Full),
             "limited" => Some(Range::Limited),
             _ => None,
@@ -254,7 +259,7 @@ impl Machine {
         let mut best: Option<(usize, Profile)> = None;
         for board in BOARDS {
             let profile = board.profile()?;
-            if let Some(rank) = self.rank(&profile.matching, &compatible)
+            if let Some(rank) = self.rank(&profile, &compatible)
                 && best.as_ref().is_none_or(|(other, _)| rank < *other)
             {
                 best = Some((rank, profile));
@@ -264,14 +269,14 @@ impl Machine {
     }
 
     /// How well a profile fits, the smaller the better; None: not at all.
-    fn rank(&self, matching: &Matching, compatible: &[String]) -> Option<usize> {
-        if !matching.architecture.iter().any(|name| name == self.architecture) {
+    fn rank(&self, profile: &Profile, compatible: &[String]) -> Option<usize> {
+        if !profile.matching.architecture.iter().any(|name| name == self.architecture) {
             return None;
         }
-        if matching.compatible.is_empty() {
+        if profile.matching.compatible.is_empty() {
             return Some(usize::MAX);
         }
-        compatible.iter().position(|string| matching.compatible.contains(string))
+        compatible.iter().position(|string| profile.matching.compatible.contains(string))
     }
 }
 
@@ -282,17 +287,11 @@ impl std::fmt::Display for Profile {
     }
 }
 
-impl Encoder {
-    /// Whether this board's encoder can be asked for that.
-    pub fn allows(&self, rate: KbitPerSec) -> bool {
-        (self.bitrate_min_kbps..=self.bitrate_max_kbps).contains(&rate.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::parse_on;
+    use crate::units::KbitPerSec;
 
     fn every() -> Vec<Profile> {
         BOARDS.iter().map(|board| board.profile().expect("every profile is good")).collect()
@@ -349,7 +348,7 @@ mod tests {
             assert_eq!(profile.status.verified_on_hardware, "no", "{name}: nobody ran it on hardware yet");
             let mut config = Config::default();
             profile.clone().lay_under(&mut config);
-            assert!(profile.encoder.allows(config.encoder.bitrate_kbps), "{name}: bit rate and its bounds");
+            assert!(profile.bitrates().contains(&config.encoder.bitrate_kbps.0), "{name}: bit rate and its bounds");
             for device in &profile.capture.devices {
                 assert!(!device.starts_with("/dev/video"), "{name}: {device}: numbers move");
             }
@@ -403,6 +402,16 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_says_where_an_encoder_looks_for_the_planes() {
+        let text = "[encoder]\nstride = 64\nplane_height = \"rounded\"\nlevel = \"4.2\"\n";
+        let profile = Profile::read("boards/test.toml", text).expect("a good profile");
+        assert_eq!(profile.highest_level(), Some(42));
+        let mut config = Config::default();
+        profile.lay_under(&mut config);
+        assert_eq!((config.encoder.stride, config.encoder.plane_height), (64, PlaneHeight::Rounded));
+    }
+
+    #[test]
     fn without_settings_the_profile_counts_and_elsewhere_the_builtin_default() {
         let config = on_rv1126("", &[]);
         assert_eq!(config.profile.name, "rv1126");
@@ -412,6 +421,11 @@ mod tests {
         assert_eq!(config.camera.preferred[0].device, "name:rkispp_scale0");
         assert_eq!(config.camera.preferred[0].format, "NV12");
         assert_eq!(config.camera.preferred[0].range, Some(Range::Full));
+        assert!(
+            !config.camera.preferred[0].sets_rate && config.camera.sets_rate,
+            "the sensor's, but a webcam's is set"
+        );
+        assert_eq!((config.encoder.stride, config.encoder.plane_height), (16, PlaneHeight::Frame));
         assert_eq!(config.camera.range, None, "a webcam in the board's USB port is not the board's own camera");
         assert_eq!(config.encoder.preferred, ["mpp", "openh264"]);
         assert_eq!(config.encoder.libraries.last().map(String::as_str), Some("/oem/usr/lib/librockchip_mpp.so"));

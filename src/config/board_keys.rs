@@ -3,7 +3,7 @@
 //! As `keys.rs` for the config. Must never hold a board's facts: those are in the files.
 
 use super::board::Profile;
-use super::keys::{Key, Plan, Rule, Section, text, whole};
+use super::rule::{Key, Plan, Rule, Section, text, whole};
 use crate::media::srtp::SrtpProfile;
 
 pub static PROFILE: Plan<Profile> = Plan { top: TOP, sections: SECTIONS, lists: &[] };
@@ -17,7 +17,6 @@ static SECTIONS: &[Section<Profile>] = &[
     Section { name: "build", keys: BUILD },
     Section { name: "capture", keys: CAPTURE },
     Section { name: "encoder", keys: ENCODER },
-    Section { name: "overlay", keys: OVERLAY },
     Section { name: "network", keys: NETWORK },
     Section { name: "startup", keys: STARTUP },
     Section { name: "permissions", keys: PERMISSIONS },
@@ -66,7 +65,6 @@ static CAPTURE: &[Row] = &[
     texts!("devices", r#""name:..." or "usb:vvvv:pppp", never a number"#, capture.devices, |v| {
         v.starts_with("name:") || v.starts_with("usb:")
     }),
-    word!("api", capture.api, ["single", "multi", "any"]),
     text("fourcc", r#""auto" or a V4L2 FourCC"#, |p, v| put(&mut p.capture.fourcc, v) && (v == "auto" || v.len() == 4)),
     whole("width", 16, 4096, |p, v| p.capture.width = Some(v as u32)),
     whole("height", 16, 4096, |p, v| p.capture.height = Some(v as u32)),
@@ -75,7 +73,6 @@ static CAPTURE: &[Row] = &[
     whole("buffers", 2, 32, |p, v| p.capture.buffers = v as u32),
     word!("matrix", capture.matrix, ["bt601", "bt709", "driver"]),
     word!("range", capture.range, ["full", "limited", "driver"]),
-    word!("memory", capture.memory, ["mmap", "dmabuf"]),
 ];
 
 static ENCODER: &[Row] = &[
@@ -84,19 +81,13 @@ static ENCODER: &[Row] = &[
     }),
     texts!("libraries", "file names or paths of shared libraries", encoder.libraries, |v| v.contains(".so")),
     texts!("devices", "paths below /dev", encoder.devices, |v| v.starts_with("/dev/")),
-    whole("stride", 1, 256, |p, v| p.encoder.stride = v as u32),
+    whole("stride", 8, 256, |p, v| p.encoder.stride = Some(v as u32)),
     word!("plane_height", encoder.plane_height, ["frame", "rounded"]),
-    word!("profile", encoder.profile, ["constrained-baseline"]),
-    word!("level", encoder.level, ["3.0", "3.1", "3.2", "4.0", "4.1", "4.2", "5.1"]),
+    word!("level", encoder.level, ["3.1", "4.0", "4.2", "5.0", "5.1"]),
     whole("bitrate_kbps", 100, 40_000, |p, v| p.encoder.bitrate_kbps = Some(v as u32)),
     whole("bitrate_min_kbps", 100, 40_000, |p, v| p.encoder.bitrate_min_kbps = v as u32),
     whole("bitrate_max_kbps", 100, 40_000, |p, v| p.encoder.bitrate_max_kbps = v as u32),
     whole("key_interval_s", 1, 3600, |p, v| p.encoder.key_interval_s = Some(v as u32)),
-];
-
-static OVERLAY: &[Row] = &[
-    word!("method", overlay.method, ["cpu-roi", "encoder-osd"]),
-    whole("alignment", 1, 64, |p, v| p.overlay.alignment = v as u32),
 ];
 
 static NETWORK: &[Row] = &[

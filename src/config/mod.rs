@@ -1,25 +1,26 @@
-//! What the user may set, as checked types; every default is written here once.
+//! What the user may set, as checked types; every default is written once, here and in `camera.rs`.
 //!
 //! Names and ranges are in `keys.rs` (one row per key), rules between keys in `check.rs`. Must never read a device or
 //! the network. Input: `parse.rs` (TOML text and `--set` arguments).
 
 pub mod board;
 mod board_keys;
+mod camera;
 mod check;
 mod ice_url;
 mod keys;
 mod parse;
+mod rule;
 
+pub use camera::{CameraConfig, PreferredNode, Preset, SourceChoice};
 pub use check::FurtherRule;
 pub use ice_url::{IceUrl, Scheme, Transport};
 pub use keys::{USER_NAME_FORM, is_user_name};
 pub use parse::{load, parse, parse_on};
 
-use crate::media::frame::{Matrix, Range};
 use crate::media::srtp::SrtpProfile;
-use crate::units::{KbitPerSec, Size};
+use crate::units::KbitPerSec;
 use board::Profile;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -55,89 +56,6 @@ impl Default for Config {
             webrtc: WebRtcConfig::default(),
             room: RoomConfig::default(),
             log: LogConfig::default(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceChoice {
-    /// The first usable V4L2 camera; the moving pattern when there is none at start.
-    Auto,
-    V4l2,
-    Pattern,
-    File,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct CameraConfig {
-    pub source: SourceChoice,
-    /// `auto`, `/dev/video0`, `name:rkispp_scale0` or `usb:046d:0825`.
-    pub device: String,
-    /// What `device = "auto"` looks for before it takes the first camera: from the board's profile.
-    pub preferred: Vec<PreferredNode>,
-    /// Of the driver's; from the board's profile. Four are one with the encoder, one waiting for it, one being filled,
-    /// and one ready to be filled next.
-    pub buffers: u32,
-    /// What the pictures' colours are where the driver does not say: of the node that is opened.
-    pub matrix: Option<Matrix>,
-    pub range: Option<Range>,
-    /// Pixels. The driver's nearest is taken and reported.
-    pub width: u32,
-    pub height: u32,
-    /// Frames per second wanted.
-    pub fps: u32,
-    /// `auto` or a V4L2 FourCC such as `NV12`, `YUYV`, `MJPG`.
-    pub format: String,
-    /// The Y4M file of `source = "file"`.
-    pub file: PathBuf,
-    /// Draw the TC40 timecode row into the pattern.
-    pub timecode: bool,
-    /// What `[[camera.preset]]` lists.
-    pub presets: Vec<Preset>,
-}
-
-/// Control values that go by one name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Preset {
-    pub name: String,
-    /// Of the control's key, as `rtcam cameras` and the page show it; 1 and 0 for on and off.
-    pub controls: BTreeMap<String, i64>,
-}
-
-/// A node that a board is known to have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PreferredNode {
-    /// As in `device`.
-    pub device: String,
-    /// Taken from this node when `format` is `auto`: a FourCC or `auto`.
-    pub format: String,
-    /// As in `CameraConfig`.
-    pub matrix: Option<Matrix>,
-    pub range: Option<Range>,
-}
-
-impl CameraConfig {
-    pub fn size(&self) -> Size {
-        Size { width: self.width, height: self.height }
-    }
-}
-
-impl Default for CameraConfig {
-    fn default() -> Self {
-        CameraConfig {
-            source: SourceChoice::Auto,
-            device: "auto".into(),
-            preferred: Vec::new(),
-            buffers: 4,
-            matrix: None,
-            range: None,
-            width: 640,
-            height: 480,
-            fps: 30,
-            format: "auto".into(),
-            file: PathBuf::new(),
-            timecode: false,
-            presets: Vec::new(),
         }
     }
 }
@@ -226,6 +144,19 @@ pub struct EncoderConfig {
     pub preferred: Vec<String>,
     /// What `mpp_library = "auto"` tries, from the board's profile. Empty: the usual names.
     pub libraries: Vec<String>,
+    /// Rows of pictures that are copied for a hardware encoder are a multiple of so many bytes: from the board's profile.
+    pub stride: u32,
+    /// Where MPP looks for the chroma plane: from the board's profile.
+    pub plane_height: PlaneHeight,
+}
+
+/// The rows of luma before the chroma plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaneHeight {
+    /// Those of the picture.
+    Frame,
+    /// A multiple of 16.
+    Rounded,
 }
 
 impl Default for EncoderConfig {
@@ -237,6 +168,8 @@ impl Default for EncoderConfig {
             mpp_library: "auto".into(),
             preferred: Vec::new(),
             libraries: Vec::new(),
+            stride: 16,
+            plane_height: PlaneHeight::Frame,
         }
     }
 }

@@ -6,7 +6,8 @@
 use super::Config;
 use super::board::Machine;
 use super::check::{FurtherRule, check};
-use super::keys::{CONFIG, ICE_SERVERS, Key, List, OVERLAYS, PRESETS, Plan, Rule, USERS};
+use super::keys::{CONFIG, ICE_SERVERS, OVERLAYS, PRESETS, USERS};
+use super::rule::{Key, List, Plan, Rule};
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::ops::Range;

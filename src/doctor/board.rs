@@ -15,11 +15,17 @@ pub struct Facts<'a> {
     pub compatible: Vec<String>,
     /// As in /proc/PID/comm.
     pub processes: Vec<String>,
+    /// Of this program, as in `std::env::consts::ARCH`.
+    pub architecture: &'static str,
+    /// The version of the C library.
+    pub glibc: Option<String>,
 }
 
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![which(facts)];
     findings.extend(verified(facts.profile));
+    findings.extend(program(facts));
+    findings.extend(glibc(facts));
     findings.extend(three_a(facts));
     findings.extend(vendor_app(facts));
     findings
@@ -44,6 +50,25 @@ fn verified(profile: &Profile) -> Option<Finding> {
     })
 }
 
+/// A board whose processor runs programs of two kinds may have the slower one.
+fn program(facts: &Facts) -> Option<Finding> {
+    let target = &facts.profile.build.target;
+    (!target.is_empty() && !target.starts_with(facts.architecture)).then(|| {
+        let what = format!("this program is for {}; the one made for this board is for {target}", facts.architecture);
+        Finding::warn(GROUP, what, "install that one, unless this system runs only programs of this kind")
+    })
+}
+
+fn glibc(facts: &Facts) -> Option<Finding> {
+    let (has, known) = (facts.glibc.as_ref()?, &facts.profile.build.glibc);
+    let numbers = |version: &str| version.split('.').map_while(|part| part.parse().ok()).collect::<Vec<u32>>();
+    if numbers(has) >= numbers(known) {
+        return Some(Finding::ok(GROUP, format!("glibc {has}")));
+    }
+    let what = format!("glibc {has} is older than that of any such board we know ({known})");
+    Some(Finding::warn(GROUP, what, "is this the right profile? rtcam is not tested with such a system"))
+}
+
 fn running<'a>(facts: &'a Facts, names: &'a [String]) -> Option<&'a String> {
     names.iter().find(|name| facts.processes.contains(name))
 }
@@ -64,10 +89,9 @@ fn three_a(facts: &Facts) -> Option<Finding> {
 }
 
 fn vendor_app(facts: &Facts) -> Option<Finding> {
-    let startup = &facts.profile.startup;
-    let name = running(facts, &startup.vendor_apps)?;
-    let how =
-        if startup.vendor_stop.is_empty() { format!("stop {name}") } else { format!("run {}", startup.vendor_stop) };
+    let name = running(facts, &facts.profile.startup.vendor_apps)?;
+    let stop = &facts.profile.startup.vendor_stop;
+    let how = if stop.is_empty() { format!("stop {name}") } else { format!("run {stop}") };
     let advice = format!("{how}, and keep it from starting at boot; leave the 3A service running");
     Some(Finding::warn(GROUP, format!("the vendor's application {name} runs and holds camera and encoder"), advice))
 }
@@ -84,7 +108,15 @@ mod tests {
 
     fn judged(profile: &Profile, processes: &[&str]) -> Vec<Finding> {
         let processes = processes.iter().map(|name| name.to_string()).collect();
-        judge(&Facts { profile, choice: "auto", compatible: vec!["rockchip,rv1126".into()], processes })
+        let compatible = vec!["rockchip,rv1126".into()];
+        judge(&Facts {
+            profile,
+            choice: "auto",
+            compatible,
+            processes,
+            architecture: "arm",
+            glibc: Some("2.28".into()),
+        })
     }
 
     fn says(findings: &[Finding], level: Level, part: &str) -> bool {
@@ -100,6 +132,25 @@ mod tests {
         assert!(stock.iter().any(|f| f.advice.as_ref().is_some_and(|a| a.contains("/oem/RkLunch-stop.sh"))));
         let bare = judged(&rv1126, &["init"]);
         assert!(says(&bare, Level::Warn, "dark or green") && !says(&bare, Level::Warn, "application"), "{bare:?}");
+    }
+
+    #[test]
+    fn the_program_of_another_kind_and_an_old_c_library_are_told() {
+        let rv1126 = profile("rv1126");
+        assert!(says(&judged(&rv1126, &[]), Level::Ok, "glibc 2.28"));
+        let facts = |architecture, glibc: &str| {
+            let compatible = vec!["rockchip,rv1126".into()];
+            let glibc = Some(glibc.to_owned());
+            judge(&Facts { profile: &rv1126, choice: "auto", compatible, processes: vec![], architecture, glibc })
+        };
+        assert!(says(&facts("arm", "2.4"), Level::Warn, "glibc 2.4 is older"), "as numbers, not as text");
+        assert!(says(&facts("arm", "2.36.9000"), Level::Ok, "glibc 2.36.9000"));
+        assert!(!says(&facts("arm", "2.36"), Level::Warn, "the one made for this board"));
+        let other = facts("aarch64", "2.36");
+        assert!(
+            says(&other, Level::Warn, "the one made for this board is for armv7-unknown-linux-gnueabihf"),
+            "{other:?}"
+        );
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn judge(cpu: &Cpu, measured: Option<SrtpCost>, order: &[SrtpProfile]) -> Ve
 fn judge_srtp(cost: SrtpCost, order: &[SrtpProfile]) -> Finding {
     let taken = srtp::taken(order, Some(cost));
     let names: Vec<&str> = taken.iter().map(|profile| profile.name()).collect();
-    let what = format!("packets are encrypted with {} ({cost})", names.join(", from browsers that want it, else "));
+    let what = format!("packets are encrypted with {} ({cost})", names.join(", else "));
     // close together on a busy machine says nothing
     let clear = cost.cm_us.max(cost.gcm_us) >= 1.3 * cost.cm_us.min(cost.gcm_us);
     if order.is_empty() || taken[0] == cost.cheaper() || !clear {
@@ -96,7 +96,7 @@ mod tests {
         let said = "packets are encrypted with AES_CM_128_HMAC_SHA1_80 (measured per packet: AES-CM 60.0 us, AES-GCM 132.0 us)";
         assert_eq!(by_itself, Finding::ok(GROUP, said));
         let either = judged(120.0, 70.0, &[]).what;
-        assert!(either.contains("AEAD_AES_128_GCM, from browsers that want it, else AES_CM_128_HMAC"), "{either}");
+        assert!(either.contains("AEAD_AES_128_GCM, else AES_CM_128_HMAC"), "{either}");
         assert_eq!(judged(60.0, 130.0, &[gcm, cm]).level, Level::Warn);
         assert_eq!(judged(60.0, 130.0, &[cm]).level, Level::Ok);
         assert_eq!(judged(60.0, 70.0, &[gcm]).level, Level::Ok, "nearly the same");

@@ -4,7 +4,8 @@
 
 use super::Finding;
 use crate::config::board::Profile;
-use crate::units::{KbitPerSec, Size};
+use crate::media::h264;
+use crate::units::{FrameRate, KbitPerSec, Size};
 
 const GROUP: &str = "encoder";
 pub const SOFTWARE: &str = "openh264";
@@ -16,6 +17,7 @@ pub struct Facts<'a> {
     /// As in `std::env::consts::ARCH`.
     pub architecture: &'static str,
     pub size: Size,
+    pub rate: FrameRate,
     pub bitrate: KbitPerSec,
     /// `auto` or a name.
     pub wanted: &'a str,
@@ -92,15 +94,39 @@ fn judge_taken(facts: &Facts, name: &str) -> Vec<Finding> {
             ),
         ));
     }
-    let encoder = &facts.profile.encoder;
-    if name != SOFTWARE && !encoder.allows(facts.bitrate) {
-        findings.push(Finding::warn(
-            GROUP,
-            format!("{} is outside of what this board's encoder is known to take", facts.bitrate),
-            format!("set encoder.bitrate_kbps to {}..={}", encoder.bitrate_min_kbps, encoder.bitrate_max_kbps),
-        ));
+    if name != SOFTWARE {
+        findings.extend(judge_bitrate(facts));
+        findings.push(judge_level(facts, name));
     }
     findings
+}
+
+fn judge_bitrate(facts: &Facts) -> Option<Finding> {
+    let known = facts.profile.bitrates();
+    // of a machine without a profile nothing is known
+    (*known.end() > 0 && !known.contains(&facts.bitrate.0)).then(|| {
+        let what = format!("{} is outside of what this board's encoder is known to take", facts.bitrate);
+        Finding::warn(GROUP, what, format!("set encoder.bitrate_kbps to {known:?}"))
+    })
+}
+
+fn judge_level(facts: &Facts, name: &str) -> Finding {
+    let level = h264::level_for(facts.size, facts.rate);
+    let text = |level: u8| format!("{}.{}", level / 10, level % 10);
+    match facts.profile.highest_level().filter(|highest| level > *highest) {
+        None => Finding::ok(GROUP, format!("{name} is asked for constrained baseline, level {}", text(level))),
+        Some(highest) => Finding::warn(
+            GROUP,
+            format!(
+                "{} at {} is H.264 level {}; this board's encoder is known to reach {}",
+                facts.size,
+                facts.rate,
+                text(level),
+                text(highest)
+            ),
+            "set a smaller camera.width and camera.height, or a lower camera.fps",
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -113,8 +139,8 @@ mod tests {
         let profile = BOARDS[0].profile().expect("rv1126");
         let backends = vec![("mpp", mpp.map(str::to_owned)), ("openh264", None)];
         let size = Size { width: size.0, height: size.1 };
-        let bitrate = KbitPerSec(2500);
-        judge(&Facts { profile: &profile, architecture, size, bitrate, wanted, backends, devices: vec![] })
+        let (rate, bitrate) = (FrameRate::per_second(30), KbitPerSec(2500));
+        judge(&Facts { profile: &profile, architecture, size, rate, bitrate, wanted, backends, devices: vec![] })
     }
 
     fn worst(findings: &[Finding]) -> Level {
@@ -136,6 +162,17 @@ mod tests {
             findings.iter().any(|finding| finding.what.contains("is much for"))
         };
         assert!(much("arm") && much("aarch64") && !much("x86_64"));
+    }
+
+    #[test]
+    fn what_hardware_is_asked_for_is_told_and_more_than_it_is_known_to_reach_is_a_warning() {
+        let says = |size, part: &str| judged("auto", "arm", size, None).iter().any(|f| f.what.contains(part));
+        assert!(says((1280, 720), "mpp is asked for constrained baseline, level 3.1"));
+        assert!(says((3840, 2160), "level 5.1") && !says((3840, 2160), "is known to reach"));
+        assert!(says(
+            (4096, 4096),
+            "4096x4096 at 30 fps is H.264 level 6.2; this board's encoder is known to reach 5.1"
+        ));
     }
 
     #[test]

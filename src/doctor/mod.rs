@@ -12,6 +12,7 @@ pub mod encoder;
 pub mod files;
 pub mod memory;
 pub mod network;
+pub mod permissions;
 
 use serde::Serialize;
 

@@ -7,7 +7,7 @@ use crate::clock::{Clock, TestHand};
 use crate::media::mapping_sys::Mapping;
 use crate::units::{FrameRate, Micros, Size};
 use openh264::encoder as oh;
-use openh264::formats::YUVSource;
+use openh264::formats::YUVBuffer;
 use openh264::{OpenH264API, Timestamp};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -40,6 +40,8 @@ pub struct State {
     pub align: (u32, u32),
     /// SPS and PPS with every IDR, with the first only, or in a buffer of their own.
     pub header: Header,
+    /// Every wait ends with EINTR.
+    pub interrupted: bool,
     /// Pictures swallowed without a word.
     pub swallow: u32,
     /// The next coded buffer.
@@ -108,6 +110,7 @@ impl FakeCodec {
             controls: all.map(|id| (id, wide)).into(),
             busy: Vec::new(),
             refuse: HashMap::new(),
+            interrupted: false,
             align: (1, 1),
             header: Header::Repeated,
             swallow: 0,
@@ -201,7 +204,7 @@ impl FakeCodec {
         }
     }
 
-    fn read(&self, wire: &WireFormat, crop: Option<Size>, index: u32) -> Planar {
+    fn read(&self, wire: &WireFormat, crop: Option<Size>, index: u32) -> YUVBuffer {
         let size = crop.unwrap_or(wire.size);
         let (width, height, rows) = (size.width as usize, size.height as usize, wire.size.height as usize);
         let line = wire.planes[0].0;
@@ -225,32 +228,7 @@ impl FakeCodec {
             }
             _ => (plane(1, 0, wire.planes[1].0, half, low, 1), plane(2, 0, wire.planes[2].0, half, low, 1)),
         };
-        Planar { size: (width, height), y: plane(0, 0, line, width, height, 1), u, v }
-    }
-}
-
-struct Planar {
-    size: (usize, usize),
-    y: Vec<u8>,
-    u: Vec<u8>,
-    v: Vec<u8>,
-}
-
-impl YUVSource for Planar {
-    fn dimensions(&self) -> (usize, usize) {
-        self.size
-    }
-    fn strides(&self) -> (usize, usize, usize) {
-        (self.size.0, self.size.0 / 2, self.size.0 / 2)
-    }
-    fn y(&self) -> &[u8] {
-        &self.y
-    }
-    fn u(&self) -> &[u8] {
-        &self.u
-    }
-    fn v(&self) -> &[u8] {
-        &self.v
+        YUVBuffer::from_vec([plane(0, 0, line, width, height, 1), u, v].concat(), width, height)
     }
 }
 
@@ -394,6 +372,6 @@ impl Device for Handle {
         if state.done.values().all(VecDeque::is_empty) {
             self.0.hand.advance(timeout);
         }
-        Ok(())
+        if state.interrupted { errno(libc::EINTR) } else { Ok(()) }
     }
 }

@@ -20,6 +20,10 @@ const RAW_FORMATS: &[RawFormat] = &[
     RawFormat { fourcc: *b"YM12", layout: Layout::I420, memory_planes: 3 },
 ];
 
+/// More than any picture that H.264 can hold.
+const LONGEST_ROW: usize = 1 << 16;
+const MOST_ROWS: usize = 1 << 14;
+
 /// The best of the offered formats for such pictures, and its number of memory planes.
 pub fn choose(offered: &[FourCc], layout: Layout) -> Option<(FourCc, usize)> {
     let usable = || RAW_FORMATS.iter().filter(|raw| offered.contains(&raw.fourcc));
@@ -51,6 +55,11 @@ impl RawLayout {
         let (width, height) = (format.size.width as usize, format.size.height as usize);
         let rows = wire.size.height as usize;
         let stride = wire.planes.first()?.0.max(width);
+        // or 32 bits would not hold the places computed below
+        let is_sane = |stride: usize| stride <= LONGEST_ROW;
+        if rows > MOST_ROWS || !wire.planes.iter().all(|(stride, _)| is_sane(*stride)) {
+            return None;
+        }
         if wire.planes.len() != raw.memory_planes || rows < height || (wire.size.width as usize) < width {
             return None;
         }
@@ -198,6 +207,9 @@ mod tests {
             wire(b"YM12", 18, &[(32, 576), (16, 144), (16, 143)]),
             wire(b"RGB3", 18, &[(96, 10_000)]),
             wire(b"NV12", 18, &[]),
+            wire(b"NV12", 18, &[(1 << 31, usize::MAX)]),
+            wire(b"NM12", 18, &[(32, 576), (1 << 31, usize::MAX)]),
+            wire(b"NV12", 1 << 27, &[(32, usize::MAX)]),
         ] {
             assert_eq!(RawLayout::of(&bad, &format), None, "{bad:?}");
         }

@@ -17,13 +17,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::Duration;
 
-const MEMORY_MMAP: u32 = 1;
-const FIELD_NONE: u32 = 1;
-const CAP_DEVICE_CAPS: u32 = 0x8000_0000;
-const PIX_FMT_PRIV_MAGIC: u32 = 0xfeed_cafe;
 const CTRL_FLAG_DISABLED: u32 = 1;
 const SEL_TGT_CROP: u32 = 0;
-const BUF_FLAG_ERROR: u32 = 0x40;
 const BUF_FLAG_TIMESTAMP_COPY: u32 = 0x4000;
 const BUF_FLAG_LAST: u32 = 0x10_0000;
 
@@ -50,8 +45,8 @@ impl KernelDevice {
         let mut buffer: abi::Buffer = unsafe { zeroed() };
         buffer.index = wanted.index;
         buffer.kind = buffer_type(api, wanted.side);
-        buffer.memory = MEMORY_MMAP;
-        buffer.field = FIELD_NONE;
+        buffer.memory = abi::MEMORY_MMAP;
+        buffer.field = abi::FIELD_NONE;
         if let Some((used, at)) = wanted.queued {
             buffer.flags = BUF_FLAG_TIMESTAMP_COPY;
             buffer.timestamp = abi::Timeval { sec: (at.0 / 1_000_000) as c_long, usec: (at.0 % 1_000_000) as c_long };
@@ -108,11 +103,11 @@ fn raw_format(api: Api, side: Side, wanted: &WireFormat) -> abi::Format {
                 width,
                 height,
                 pixelformat: wanted.fourcc,
-                field: FIELD_NONE,
+                field: abi::FIELD_NONE,
                 bytesperline: line as u32,
                 sizeimage: size as u32,
                 colorspace,
-                priv_: PIX_FMT_PRIV_MAGIC,
+                priv_: abi::PIX_FMT_PRIV_MAGIC,
                 ycbcr_enc,
                 quantization,
                 ..abi::PixFormat::default()
@@ -127,7 +122,7 @@ fn raw_format(api: Api, side: Side, wanted: &WireFormat) -> abi::Format {
                 width,
                 height,
                 pixelformat: wanted.fourcc,
-                field: FIELD_NONE,
+                field: abi::FIELD_NONE,
                 colorspace,
                 plane_fmt: planes,
                 num_planes: wanted.planes.len() as u8,
@@ -186,8 +181,7 @@ impl Device for KernelDevice {
         let mut raw: abi::Capability = unsafe { zeroed() };
         // SAFETY: QUERYCAP takes a v4l2_capability.
         unsafe { self.ioctl(abi::QUERYCAP, &mut raw)? };
-        let caps = if raw.capabilities & CAP_DEVICE_CAPS != 0 { raw.device_caps } else { raw.capabilities };
-        Ok((abi::text(&raw.card), caps))
+        Ok((abi::text(&raw.card), raw.of_node()))
     }
 
     fn describe_format(&self, api: Api, side: Side, index: u32) -> io::Result<FourCc> {
@@ -252,7 +246,7 @@ impl Device for KernelDevice {
 
     fn request_buffers(&self, api: Api, side: Side, count: u32) -> io::Result<u32> {
         let kind = buffer_type(api, side);
-        let mut raw = abi::RequestBuffers { count, kind, memory: MEMORY_MMAP, reserved: [0; 2] };
+        let mut raw = abi::RequestBuffers { count, kind, memory: abi::MEMORY_MMAP, reserved: [0; 2] };
         // SAFETY: REQBUFS takes a v4l2_requestbuffers.
         unsafe { self.ioctl(abi::REQBUFS, &mut raw)? };
         Ok(raw.count)
@@ -294,7 +288,7 @@ impl Device for KernelDevice {
             index: buffer.index,
             data,
             timestamp: Micros(positive(buffer.timestamp.sec) * 1_000_000 + positive(buffer.timestamp.usec)),
-            failed: has(BUF_FLAG_ERROR),
+            failed: has(abi::BUF_FLAG_ERROR),
             last: has(BUF_FLAG_LAST),
         })
     }

@@ -7,7 +7,7 @@
 use super::mpp_sys::{Buffer, Command, Mpp, Picture, Session, Settings, end_cpu_writes};
 use super::{Encoded, Encoder};
 use crate::clock::Clock;
-use crate::config::EncoderConfig;
+use crate::config::{EncoderConfig, PlaneHeight};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::frame::{Colour, Frame, Layout, Matrix, PictureFormat, Range};
 use crate::media::frame_sys::BufferHome;
@@ -30,9 +30,10 @@ const STUCK: Duration = Duration::from_secs(1);
 const LOOK_MS: i64 = 100;
 /// Before the next look, for libraries that do not wait.
 const PAUSE: Duration = Duration::from_millis(1);
-/// The encoder reads rows in units of 16 pixels; 8 is the least it takes.
-const STRIDE: usize = 16;
+/// Of the rows it reads where they lie, in bytes.
 const LEAST_STRIDE: usize = 8;
+/// It encodes in blocks of so many rows.
+const BLOCK: usize = 16;
 
 pub struct MppEncoder {
     // before the buffers: the session may still read them
@@ -52,7 +53,7 @@ pub struct MppEncoder {
 }
 
 /// How pictures lie in the buffers that the encoder reads. Rows of chroma begin at `stride * rows`: where V4L2 puts
-/// them, `rows` is the picture's height, also when that is no multiple of 16.
+/// them, `rows` is the picture's height, also when that is no multiple of 16. A board's profile may say otherwise.
 #[derive(Clone, Copy)]
 struct Geometry {
     stride: usize,
@@ -60,12 +61,19 @@ struct Geometry {
 }
 
 impl Geometry {
-    fn of(format: &PictureFormat) -> Geometry {
-        let (width, rows) = (format.size.width as usize, format.size.height as usize);
+    fn of(format: &PictureFormat, config: &EncoderConfig) -> Geometry {
+        let (width, height) = (format.size.width as usize, format.size.height as usize);
+        let rows = match config.plane_height {
+            PlaneHeight::Frame => height,
+            PlaneHeight::Rounded => height.next_multiple_of(BLOCK),
+        };
         let readable = format.layout == Layout::Nv12
             && format.strides[0] == format.strides[1]
             && format.strides[0].is_multiple_of(LEAST_STRIDE);
-        Geometry { stride: if readable { format.strides[0] } else { width.next_multiple_of(STRIDE) }, rows }
+        Geometry {
+            stride: if readable { format.strides[0] } else { width.next_multiple_of(config.stride as usize) },
+            rows,
+        }
     }
 
     fn bytes(self) -> usize {
@@ -84,7 +92,7 @@ impl Geometry {
 pub fn open(config: &EncoderConfig, format: &PictureFormat, rate: FrameRate) -> Result<Box<dyn Encoder>> {
     let mpp = Mpp::load(&libraries(config))?;
     let mut session = Session::open(&mpp, STUCK.as_millis() as i64, LOOK_MS)?;
-    let geometry = Geometry::of(format);
+    let geometry = Geometry::of(format, config);
     let mut settings = session.settings()?;
     write_picture(&mut settings, format, geometry)?;
     write_rhythm(&mut settings, config, rate)?;

@@ -4,7 +4,7 @@
 //! of drivers that do not repeat them. Copies each picture into the driver's memory. Must never wait longer than a
 //! second. Input: frames of one format; `m2m_setup.rs` finds and prepares the device.
 
-use super::m2m_device::{Api, Device, Done, PlaneMemory, Side};
+use super::m2m_device::{Api, Device, Done, MAX_PLANES, PlaneMemory, Side};
 use super::m2m_layout::RawLayout;
 use super::m2m_setup::{self, Machine, control};
 use super::{Encoded, Encoder};
@@ -127,8 +127,9 @@ impl V4l2M2m {
             self.collect_raw()?;
         }
         let index = self.free.pop().expect("the loop ends with a free buffer");
-        let mut memory: Vec<&mut [u8]> =
-            self.on.raw[index as usize].iter_mut().map(|plane| plane.bytes_mut()).collect();
+        let mut memory: [&mut [u8]; MAX_PLANES] = Default::default();
+        let planes = self.on.raw[index as usize].iter_mut();
+        memory.iter_mut().zip(planes).for_each(|(memory, plane)| *memory = plane.bytes_mut());
         self.on.layout.write(frame, &mut memory);
         self.copied += 1;
         let stamp = frame.captured_at.max(Micros(self.last.0 + 1));
@@ -147,7 +148,10 @@ impl V4l2M2m {
             let what = format!("v4l2_m2m: stuck: nothing within {:.1} s: {}", waited.as_secs_f64(), self.on.name);
             return Err(Error::new(ErrorKind::Io, what));
         }
-        self.on.device.wait(LOOK).map_err(|cause| self.error("wait", cause))
+        match self.on.device.wait(LOOK) {
+            Err(cause) if cause.kind() != io::ErrorKind::Interrupted => Err(self.error("wait", cause)),
+            _ => Ok(()),
+        }
     }
 
     fn dequeue(&self, side: Side) -> Result<Option<Done>> {

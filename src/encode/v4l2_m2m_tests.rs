@@ -231,6 +231,16 @@ fn an_encoder_that_gives_nothing_is_stuck_after_a_second() {
 }
 
 #[test]
+fn a_wait_that_a_signal_ends_is_gone_on_with() {
+    let codec = FakeCodec::new(M2M_MPLANE, &[b"NV12"]);
+    let mut encoder = open(&codec);
+    codec.state().interrupted = true;
+    codec.state().swallow = 1;
+    let error = encoder.encode(&picture(Layout::Nv12, 0), &mut AccessUnit::default()).expect_err("stuck");
+    assert_eq!(error.to_string(), "v4l2_m2m: stuck: nothing within 1.0 s: /dev/video11 (fake codec)");
+}
+
+#[test]
 fn a_machine_without_an_encoder_says_so_and_one_that_refuses_says_why() {
     let none = [
         FakeCodec::new(0x0400_0001, &[b"NV12"]),

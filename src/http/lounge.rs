@@ -277,15 +277,20 @@ impl Lounge {
 
     /// The seat watches through another viewer now, or through none.
     pub fn set_viewer(&self, place: &Place, viewer: Option<ViewerId>) {
-        let mut changed = false;
+        let (mut changed, mut had_channel) = (false, false);
         self.with_line(place, |line| {
             changed = line.viewer != viewer;
             if changed {
+                had_channel = line.channel;
                 (line.viewer, line.channel) = (viewer, false);
             }
         });
         if changed {
             self.tell_room(place, |seat| Input::Viewer { seat, viewer });
+        }
+        if had_channel {
+            // its last words may never have arrived
+            self.tell_room(place, |seat| Input::Behind { seat });
         }
     }
 

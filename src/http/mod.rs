@@ -9,6 +9,8 @@ mod certificate;
 mod connections;
 mod cookies;
 mod farewells;
+#[cfg(test)]
+mod full_disk_tests;
 mod gate;
 mod gate_links;
 mod health;
@@ -31,6 +33,7 @@ mod viewer_log;
 mod watch;
 mod watchers;
 mod whep;
+mod whep_fragment;
 mod ws;
 
 pub use gate::{Denial, Gate};

@@ -4,6 +4,7 @@
 
 use super::{SERVER, Shared};
 use crate::config::Role;
+use crate::media::srtp::SrtpProfile;
 use crate::metrics::{self, Snapshot};
 use crate::output::{NatKind, NetworkStats, SelectedPath, ViewerStats};
 use crate::signal::message;
@@ -111,6 +112,7 @@ struct Viewer {
     viewer: u64,
     peer: Option<String>,
     path: Option<SelectedPath>,
+    srtp: Option<&'static str>,
     joined_s: f64,
     connected_s: Option<f64>,
     pictures_sent: u64,
@@ -190,6 +192,7 @@ impl Viewer {
             viewer: stats.viewer.0,
             peer: stats.peer.map(|p| p.to_string()),
             path: stats.path,
+            srtp: stats.srtp.map(SrtpProfile::name),
             joined_s: now.since(stats.joined_at).as_secs_f64(),
             connected_s: stats.connected_at.map(|at| now.since(at).as_secs_f64()),
             pictures_sent: stats.pictures_sent,

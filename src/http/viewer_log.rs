@@ -83,8 +83,12 @@ impl Writer {
             self.file = Some((file, length));
         }
         if let Some((file, length)) = &mut self.file {
-            // in one piece: half a line would spoil the next one too
-            file.write_all(format!("{line}\n").as_bytes())?;
+            let written = file.write_all(format!("{line}\n").as_bytes());
+            if written.is_err() {
+                // a disk that fills up takes half a line, which would spoil the next one too; what is told is why it did
+                let _ = file.set_len(*length);
+            }
+            written?;
             *length += bytes;
         }
         Ok(())
@@ -138,5 +142,11 @@ mod tests {
         writer.write("c");
         assert!(!writer.is_failing);
         assert_eq!(std::fs::read_to_string(&writer.path).unwrap(), "c\n");
+    }
+
+    #[test]
+    fn a_full_disk_is_called_so() {
+        let error = writer("/dev/full".into()).try_write("a").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     }
 }

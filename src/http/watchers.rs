@@ -128,6 +128,7 @@ mod tests {
             connected_at: None,
             peer: Some("192.0.2.33:5000".parse().unwrap()),
             path: Some(SelectedPath { local: "host", remote: "relay", protocol: "udp" }),
+            srtp: None,
             pictures_sent: 1,
             pictures_dropped: 0,
             packets_sent: 1,

@@ -1,14 +1,16 @@
-//! `/whep`: WebRTC-HTTP egress (draft-ietf-wish-whep): POST an offer, PATCH candidates, DELETE to leave.
+//! `/whep`: WebRTC-HTTP egress (draft-ietf-wish-whep): POST an offer, PATCH candidates or an ICE restart, DELETE to leave.
 //!
 //! Owns the table of WHEP resources; each is a task with a session of its own. Must never outlive its viewer. Input:
-//! requests that passed the origin and password checks. ICE restart is not offered: a client posts a new offer instead.
+//! requests that passed the origin and password checks. PATCH is RFC 9725 section 4.3, but for one thing: a client that
+//! names no ETag is served, too.
 
 use super::call::Call;
 use super::lounge::{self, Order, Place, Visitor};
+use super::whep_fragment::{self, Credentials};
 use super::{Live, Shared, plain, retry_after, routes};
 use crate::output::ViewerId;
 use crate::signal::ice;
-use crate::signal::message::{Candidate, ErrorCode, Message};
+use crate::signal::message::{ErrorCode, Message};
 use crate::signal::session::{Action, Input, Session, Transport};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
@@ -57,7 +59,7 @@ fn created(id: &str, sdp: String, links: &[String]) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/sdp"));
     let location = HeaderValue::try_from(format!("{PATH}/{id}")).expect("hexadecimal digits");
     headers.insert(header::LOCATION, location);
-    headers.insert(header::ETAG, HeaderValue::from_static("\"1\""));
+    headers.insert(header::ETAG, etag(1));
     headers.insert("accept-patch", HeaderValue::from_static("application/trickle-ice-sdpfrag"));
     for link in links.iter().filter_map(|link| HeaderValue::try_from(link).ok()) {
         headers.append(header::LINK, link);
@@ -81,22 +83,34 @@ pub async fn patch(shared: Arc<Shared>, request: Request<Body>) -> Response<Body
     if !is_type(request.headers(), "application/trickle-ice-sdpfrag") {
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a patch must be application/trickle-ice-sdpfrag");
     }
+    let if_match = request.headers().get(header::IF_MATCH).cloned();
     let fragment = match routes::text_body(&shared, request).await {
         Ok(fragment) => fragment,
         Err(refused) => return refused,
     };
     let (reply, done) = oneshot::channel();
-    let candidates = candidates(&fragment);
-    match resource.try_send(Ask::Candidates { candidates, reply }) {
+    match resource.try_send(Ask::Patch { if_match, fragment, reply }) {
         Ok(()) => {}
         Err(mpsc::error::TrySendError::Full(_)) => return Refusal::too_fast().into_response(),
         Err(mpsc::error::TrySendError::Closed(_)) => return gone(),
     }
     match done.await {
-        Ok(None) => empty(StatusCode::NO_CONTENT),
-        Ok(Some(refusal)) => refusal.into_response(),
+        Ok(response) => response,
         Err(_) => gone(),
     }
+}
+
+/// Counts the ICE generations of a resource.
+fn etag(generation: u32) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{generation}\"")).expect("digits between quotes")
+}
+
+fn restarted(generation: u32, answer: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(whep_fragment::of_answer(answer)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/trickle-ice-sdpfrag"));
+    headers.insert(header::ETAG, etag(generation));
+    response
 }
 
 pub async fn delete(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
@@ -116,15 +130,6 @@ pub async fn options(_shared: Arc<Shared>, _request: Request<Body>) -> Response<
     headers.insert(header::ALLOW, HeaderValue::from_static(METHODS));
     headers.insert("accept-post", HeaderValue::from_static("application/sdp"));
     response
-}
-
-/// The `a=candidate` lines of an SDP fragment (RFC 8840); the end-of-candidates line becomes the empty candidate.
-fn candidates(fragment: &str) -> Vec<Message> {
-    let line = |line: &str| match line.trim_end().strip_prefix("a=")? {
-        "end-of-candidates" => Some(Candidate::End),
-        attribute => attribute.starts_with("candidate:").then(|| Candidate::Line(attribute.to_string())),
-    };
-    fragment.lines().filter_map(line).map(|candidate| Message::Candidate { candidate }).collect()
 }
 
 fn id_of(request: &Request<Body>) -> &str {
@@ -175,7 +180,7 @@ impl Refusal {
 }
 
 enum Ask {
-    Candidates { candidates: Vec<Message>, reply: oneshot::Sender<Option<Refusal>> },
+    Patch { if_match: Option<HeaderValue>, fragment: String, reply: oneshot::Sender<Response<Body>> },
     Leave,
 }
 
@@ -209,8 +214,14 @@ impl Registry {
     }
 }
 
-/// Who waits for the answer to the offer; None once told.
-type First = Option<oneshot::Sender<Result<String, Refusal>>>;
+/// Who waits for the answer to an offer; None once told.
+type Asker = Option<Waiting>;
+
+enum Waiting {
+    Post(oneshot::Sender<Result<String, Refusal>>),
+    /// An ICE restart, and the offer it makes.
+    Patch(oneshot::Sender<Response<Body>>, String),
+}
 
 /// One WHEP resource from its offer to the end of its viewer.
 struct Resource {
@@ -221,6 +232,9 @@ struct Resource {
     call: Call,
     place: Place,
     shared: Arc<Shared>,
+    /// As it is since the last ICE restart.
+    offer: String,
+    generation: u32,
     _live: Live,
 }
 
@@ -240,6 +254,8 @@ impl Resource {
             session,
             call: Call::new(shared.door.clone()),
             place,
+            offer: String::new(),
+            generation: 1,
             _live: Live::new(&shared),
             shared,
         }
@@ -248,8 +264,9 @@ impl Resource {
     async fn run(mut self, sdp: String, first: oneshot::Sender<Result<String, Refusal>>) {
         let mut stop = self.shared.stop.subscribe();
         let mut stopping = false;
-        let mut first = Some(first);
-        self.step(Input::Request(vec![Message::Offer { sdp, restart: false }]), &mut first);
+        self.offer.clone_from(&sdp);
+        let mut asker = Some(Waiting::Post(first));
+        self.step(Input::Request(vec![Message::Offer { sdp, restart: false }]), &mut asker);
         while !self.session.is_finished() {
             let deadline = self.session.next_deadline().map(|at| at.since(self.shared.clock.now()));
             tokio::select! {
@@ -257,40 +274,74 @@ impl Resource {
                     if let Input::Viewer { event, .. } = &input {
                         self.shared.lounge.on_viewer(&self.place, event);
                     }
-                    self.step(input, &mut first);
+                    self.step(input, &mut asker);
                 }
                 Some(order) = self.place.orders.recv() => if let Order::End(reason) = order {
-                    self.step(Input::Expelled(reason), &mut first);
+                    self.step(Input::Expelled(reason), &mut asker);
                 },
-                ask = next_ask(&mut self.requests) => self.on_ask(ask, &mut first),
+                ask = next_ask(&mut self.requests) => self.on_ask(ask, &mut asker),
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
-                    self.step(Input::Stop, &mut first);
+                    self.step(Input::Stop, &mut asker);
                 }
                 _ = super::ws::until(deadline) => {
-                    self.step(Input::Tick, &mut first);
+                    self.step(Input::Tick, &mut asker);
                 }
             }
         }
     }
 
-    fn on_ask(&mut self, ask: Option<Ask>, first: &mut First) {
+    fn on_ask(&mut self, ask: Option<Ask>, asker: &mut Asker) {
         match ask {
-            Some(Ask::Candidates { candidates, reply }) => {
-                let refusal = self.step(Input::Request(candidates), first);
-                if reply.send(refusal).is_err() {
-                    debug!("whep: a client left before its patch was answered");
-                }
-            }
+            Some(Ask::Patch { if_match, fragment, reply }) => self.on_patch(if_match.as_ref(), &fragment, reply, asker),
             Some(Ask::Leave) | None => {
                 self.requests = None;
-                self.step(Input::Gone, first);
+                self.step(Input::Gone, asker);
             }
         }
+    }
+
+    fn on_patch(
+        &mut self,
+        if_match: Option<&HeaderValue>,
+        fragment: &str,
+        reply: oneshot::Sender<Response<Body>>,
+        asker: &mut Asker,
+    ) {
+        // RFC 9725 writes the star in quotes
+        let starred = if_match.is_some_and(|tag| tag == "*" || tag == "\"*\"");
+        let new = Credentials::of(fragment).filter(|new| Some(new) != Credentials::of(&self.offer).as_ref());
+        let response = match new {
+            Some(_) if starred && asker.is_some() => Refusal::too_fast().into_response(),
+            Some(new) if starred => return self.restart(&new, fragment, reply, asker),
+            _ if !starred && if_match.is_some_and(|tag| *tag != etag(self.generation)) => {
+                plain(StatusCode::PRECONDITION_FAILED, "that ICE session is over: its ETag is not the current one")
+            }
+            // what is wrong with it is told to who sent it
+            _ => match self.step(Input::Request(whep_fragment::candidates(fragment)), &mut None) {
+                Some(refusal) => refusal.into_response(),
+                None => empty(StatusCode::NO_CONTENT),
+            },
+        };
+        if reply.send(response).is_err() {
+            debug!("whep: a client left before its patch was answered");
+        }
+    }
+
+    fn restart(
+        &mut self,
+        new: &Credentials,
+        fragment: &str,
+        reply: oneshot::Sender<Response<Body>>,
+        asker: &mut Asker,
+    ) {
+        let sdp = whep_fragment::offer_again(&self.offer, new, fragment);
+        *asker = Some(Waiting::Patch(reply, sdp.clone()));
+        self.step(Input::Request(vec![Message::Offer { sdp, restart: true }]), asker);
     }
 
     /// One input; the error it gave, if any, belongs to whoever asked.
-    fn step(&mut self, input: Input, first: &mut First) -> Option<Refusal> {
+    fn step(&mut self, input: Input, asker: &mut Asker) -> Option<Refusal> {
         let now = self.shared.clock.now();
         let mut actions = Vec::new();
         let mut refusal = None;
@@ -300,7 +351,14 @@ impl Resource {
             match self.call.act(actions[at].clone()) {
                 Some(Action::Send(Message::Answer { sdp, viewer })) => {
                     self.shared.lounge.set_viewer(&self.place, Some(ViewerId(viewer)));
-                    let unheard = first.take().is_some_and(|first| first.send(Ok(sdp)).is_err());
+                    let unheard = match asker.take() {
+                        Some(Waiting::Post(first)) => first.send(Ok(sdp)).is_err(),
+                        Some(Waiting::Patch(reply, offer)) => {
+                            (self.offer, self.generation) = (offer, self.generation + 1);
+                            reply.send(restarted(self.generation, &sdp)).is_err()
+                        }
+                        None => false,
+                    };
                     if unheard {
                         // the client hung up: its viewer goes too
                         self.session.handle(now, Input::Gone, &mut actions);
@@ -308,15 +366,16 @@ impl Resource {
                 }
                 Some(Action::Send(Message::Error { code, message, retry_after_s, .. })) => {
                     let said = Refusal { code, message, retry_after_s };
-                    match first.take() {
-                        Some(first) => drop(first.send(Err(said))),
+                    match asker.take() {
+                        Some(Waiting::Post(first)) => drop(first.send(Err(said))),
+                        Some(Waiting::Patch(reply, _)) => drop(reply.send(said.into_response())),
                         None => refusal = refusal.or(Some(said)),
                     }
                 }
                 Some(Action::CloseSocket(_)) => {
                     self.shared.lounge.leaves(&self.place);
                     self.shared.whep.remove(&self.id);
-                    first.take();
+                    asker.take();
                 }
                 _ => {}
             }
@@ -342,21 +401,6 @@ impl Drop for Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_fragment_gives_its_candidates_and_the_end() {
-        let fragment =
-            "a=ice-ufrag:abcd\r\na=mid:0\r\na=candidate:1 1 udp 1 10.0.0.1 5 typ host\r\na=end-of-candidates\r\n";
-        let lines: Vec<String> = candidates(fragment)
-            .iter()
-            .map(|m| match m {
-                Message::Candidate { candidate } => candidate.line().to_string(),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(lines, ["candidate:1 1 udp 1 10.0.0.1 5 typ host", ""]);
-        assert!(candidates("").is_empty());
-    }
 
     #[test]
     fn ids_are_long_and_never_the_same() {

@@ -26,6 +26,14 @@ impl SrtpProfile {
         }
     }
 
+    /// As on the wire (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
+    pub fn number(self) -> u16 {
+        match self {
+            SrtpProfile::Cm => 1,
+            SrtpProfile::Gcm => 7,
+        }
+    }
+
     pub fn named(name: &str) -> Option<SrtpProfile> {
         SrtpProfile::ALL.into_iter().find(|profile| profile.name() == name)
     }
@@ -43,8 +51,8 @@ impl std::fmt::Display for SrtpCost {
     }
 }
 
-/// What is taken from viewers: as the board's profile orders it, else (an empty order) by what was measured. Of two that
-/// both sides have, DTLS lets the browser choose, and some choose GCM: where that is the dear one it is not taken at all.
+/// What is taken from viewers, the best first: as the board's profile orders it, else (an empty order) by what was
+/// measured. Where GCM is the dear one it is not taken at all: every peer has the other.
 pub fn taken(order: &[SrtpProfile], measured: Option<SrtpCost>) -> Vec<SrtpProfile> {
     match order.first().copied().or(measured.map(|cost| cost.cheaper())) {
         Some(SrtpProfile::Cm) => vec![SrtpProfile::Cm],

@@ -8,6 +8,15 @@ use std::mem::size_of;
 
 pub const MAX_KERNEL_PLANES: usize = 8;
 
+/// V4L2_MEMORY_MMAP, V4L2_FIELD_NONE.
+pub const MEMORY_MMAP: u32 = 1;
+pub const FIELD_NONE: u32 = 1;
+pub const BUF_FLAG_ERROR: u32 = 0x40;
+/// Of v4l2_capability: `device_caps` is filled in.
+pub const CAP_DEVICE_CAPS: u32 = 0x8000_0000;
+/// Tells the driver that `flags` and what follows in v4l2_pix_format are filled in.
+pub const PIX_FMT_PRIV_MAGIC: u32 = 0xfeed_cafe;
+
 /// A driver's C string, cut at the first NUL; anything unprintable becomes '.' since it goes into logs.
 pub fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
@@ -25,6 +34,13 @@ pub struct Capability {
     pub capabilities: u32,
     pub device_caps: u32,
     pub reserved: [u32; 3],
+}
+
+impl Capability {
+    /// Of the opened node; old kernels tell only what all nodes of the device can do.
+    pub fn of_node(&self) -> u32 {
+        if self.capabilities & CAP_DEVICE_CAPS != 0 { self.device_caps } else { self.capabilities }
+    }
 }
 
 #[repr(C)]

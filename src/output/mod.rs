@@ -5,6 +5,7 @@
 
 pub mod webrtc;
 
+use crate::media::srtp::SrtpProfile;
 use crate::units::Micros;
 use std::net::SocketAddr;
 use tokio::sync::{mpsc, oneshot};
@@ -204,6 +205,8 @@ pub struct ViewerStats {
     pub peer: Option<SocketAddr>,
     /// None until ICE has chosen one.
     pub path: Option<SelectedPath>,
+    /// How its packets are encrypted; None while connecting.
+    pub srtp: Option<SrtpProfile>,
     pub pictures_sent: u64,
     /// Pictures this viewer missed because it did not keep up.
     pub pictures_dropped: u64,

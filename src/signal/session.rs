@@ -398,6 +398,11 @@ impl Session {
     fn on_restarted(&mut self, now: Micros, sdp: String, reply: Option<Answer>, out: &mut Vec<Action>) {
         match reply.filter(|answer| Some(answer.viewer) == self.viewer) {
             Some(answer) => out.push(Action::Send(Message::Answer { sdp: answer.sdp, viewer: answer.viewer.0 })),
+            // the client has our certificate and cannot take another answer: it goes on as it was
+            None if self.transport == Transport::Whep => {
+                let words = "the path cannot be found anew; delete this session and post a new offer";
+                out.push(error(ErrorCode::NotReady, words, None));
+            }
             None => {
                 self.close_viewer(out);
                 self.ask(now, sdp, out);

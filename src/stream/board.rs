@@ -37,16 +37,11 @@ pub(super) struct Board {
     profile_level_id: AtomicU32,
 }
 
+#[derive(Default)]
 struct Camera {
     state: CameraState,
     changed_at: Micros,
     source: Option<SourceInfo>,
-}
-
-impl Default for Camera {
-    fn default() -> Camera {
-        Camera { state: CameraState::Opening, changed_at: Micros::default(), source: None }
-    }
 }
 
 /// One encoded picture, for the rates and medians of the last second.

@@ -7,6 +7,7 @@ use super::board::SILENCE;
 use super::camera_controls::CameraControls;
 use super::inbox::Arrived;
 use super::pipeline::{OpenSource, Shared};
+use super::rate_meter::RateMeter;
 use super::retry::{Backoff, CauseLog};
 use crate::capture::{Fault, FaultKind, Grab, Source, SourceInfo, Want};
 use crate::units::Micros;
@@ -43,6 +44,8 @@ struct Flow {
     last_sign: Micros,
     first_picture: Option<Micros>,
     dropped: u64,
+    /// None: the driver says the rate.
+    meter: Option<RateMeter>,
 }
 
 impl CaptureThread {
@@ -81,14 +84,19 @@ impl CaptureThread {
                 Some(controls) => self.controls.turn(controls, &self.shared.desk, wait),
                 None => wait,
             };
+            let mut came = 0;
             match source.grab(want, wait) {
                 Ok(Grab::Frame(frame)) => {
+                    came = 1;
                     self.sign_of_life(&mut flow);
                     let rate = flow.info.rate.unwrap_or(self.shared.settings.rate);
                     let older = self.shared.inbox.put(Arrived { frame, rate });
                     self.shared.board.capture_dropped.fetch_add(u64::from(older), Ordering::Relaxed);
                 }
-                Ok(Grab::Passed) => self.sign_of_life(&mut flow),
+                Ok(Grab::Passed) => {
+                    came = 1;
+                    self.sign_of_life(&mut flow);
+                }
                 Ok(Grab::Nothing) if self.shared.clock.now().since(flow.last_sign) >= SILENCE => {
                     let detail = format!("{}: no picture for {} s", flow.info.name, SILENCE.as_secs());
                     return Some(Fault { kind: FaultKind::Silent, detail });
@@ -99,6 +107,7 @@ impl CaptureThread {
             let dropped = source.dropped();
             let more = dropped.saturating_sub(std::mem::replace(&mut flow.dropped, dropped));
             self.shared.board.capture_dropped.fetch_add(more, Ordering::Relaxed);
+            self.measure(&mut flow, came + more);
         }
         None
     }
@@ -113,7 +122,17 @@ impl CaptureThread {
             let rate = info.rate.map_or("rate unknown".into(), |rate| rate.to_string());
             tracing::info!("camera: {}: {} {} at {rate}", info.name, info.wire_format, info.picture.size);
         }
-        Flow { info, last_sign: now, first_picture: None, dropped: 0 }
+        let meter = info.rate.is_none().then(|| RateMeter::new(self.shared.settings.rate));
+        Flow { info, last_sign: now, first_picture: None, dropped: 0, meter }
+    }
+
+    fn measure(&self, flow: &mut Flow, pictures: u64) {
+        let Some(rate) = flow.meter.as_mut().and_then(|meter| meter.count(pictures, self.shared.clock.now())) else {
+            return;
+        };
+        tracing::info!("camera: {}: {rate} measured, {} asked for", flow.info.name, self.shared.settings.rate);
+        flow.info.rate = Some(rate);
+        self.shared.board.source_opened(flow.info.clone());
     }
 
     fn sign_of_life(&mut self, flow: &mut Flow) {

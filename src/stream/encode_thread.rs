@@ -136,7 +136,11 @@ impl EncodeThread {
     fn picture(&mut self, mut arrived: Arrived) {
         self.shared.wedge.may_hang("encode", &self.shared.clock);
         let started = self.shared.clock.now();
-        if self.encoder.down(started).is_some() {
+        let change = !matches!(self.showing, Showing::Camera { begun: true, .. });
+        if change {
+            self.encoder.renew();
+        }
+        if !self.encoder.opens((arrived.frame.format, arrived.rate), started) {
             return self.look(started);
         }
         let moment = Moment {
@@ -145,7 +149,6 @@ impl EncodeThread {
             fps: self.shared.board.captured_fps(started),
         };
         self.overlay.apply(&mut arrived.frame, &moment);
-        let change = !matches!(self.showing, Showing::Camera { begun: true, .. });
         let period = started.since(self.last_picture);
         self.last_picture = started;
         self.showing = Showing::Camera { since: started, begun: true };
@@ -200,6 +203,9 @@ impl EncodeThread {
         let drawn = self.card.take().filter(|card| card.reason == reason && card.frame.format == format);
         let mut card = drawn.unwrap_or_else(|| Card::draw(reason, format));
         card.frame.captured_at = now;
+        if due.is_none() {
+            self.encoder.renew();
+        }
         self.encode(&card.frame, rate, due.is_none());
         self.card = Some(card);
         let steady = due.map_or(now, |due| due.max(now - CARD_PERIOD));
@@ -216,14 +222,13 @@ impl EncodeThread {
         }
     }
 
-    /// `change`: what is shown is something else than before, so a key picture (and a fresh encoder) is worth its bytes.
+    /// `change`: what is shown is something else than before, so a key picture is worth its bytes.
     fn encode(&mut self, frame: &Frame, rate: FrameRate, change: bool) {
         let overlaid_at = self.shared.clock.now();
         let open = self.gate.is_open(overlaid_at);
         let refine = open && self.refine_at.take_if(|due| *due <= overlaid_at).is_some();
         let force = change || refine || open && self.shared.fanout.wants_key();
         if change {
-            self.encoder.renew();
             self.refine_at = Some(overlaid_at + REFINE_AFTER);
         }
         let Some(encoder) = self.encoder.ready((frame.format, rate), overlaid_at) else { return };

@@ -32,6 +32,8 @@ pub(super) struct EncoderSlot {
     strikes: Vec<Micros>,
     /// What failed too often, until nothing else works either.
     without: Vec<&'static str>,
+    /// The name of the one that opened last.
+    last: &'static str,
     stand_in: StandIn,
 }
 
@@ -40,18 +42,33 @@ struct Retry {
     cause: String,
 }
 
-/// For the card while the encoder waits to be tried again.
+/// For the card while the encoder waits to be tried again: any other encoder.
+#[derive(Default)]
 enum StandIn {
     Wanted {
         without: Vec<&'static str>,
     },
-    Open(Box<dyn Encoder>),
+    Open {
+        encoder: Box<dyn Encoder>,
+        without: Vec<&'static str>,
+    },
     /// There is none, or it failed too.
+    #[default]
     None,
 }
 
+impl StandIn {
+    /// To be opened again for another kind of pictures.
+    fn close(&mut self) {
+        if let StandIn::Open { without, .. } = self {
+            *self = StandIn::Wanted { without: std::mem::take(without) };
+        }
+    }
+}
+
 impl EncoderSlot {
-    pub fn new(open: OpenEncoder, first: Kind) -> EncoderSlot {
+    /// `last`: the name of the encoder that opens here, as far as is known.
+    pub fn new(open: OpenEncoder, first: Kind, last: &'static str) -> EncoderSlot {
         EncoderSlot {
             open,
             current: None,
@@ -62,6 +79,7 @@ impl EncoderSlot {
             causes: CauseLog::default(),
             strikes: Vec::new(),
             without: Vec::new(),
+            last,
             stand_in: StandIn::None,
         }
     }
@@ -89,16 +107,22 @@ impl EncoderSlot {
         }
     }
 
-    /// The encoder for such pictures; while it is broken and waits to be tried again, its stand-in or None.
-    pub fn ready(&mut self, kind: Kind, now: Micros) -> Option<&mut dyn Encoder> {
+    /// Whether the camera's pictures of that kind can be encoded now.
+    pub fn opens(&mut self, kind: Kind, now: Micros) -> bool {
         if self.kind != kind {
             self.kind = kind;
             self.close();
+            self.stand_in.close();
         }
         if self.current.is_none() && self.down(now).is_none() {
             self.reopen(now);
         }
-        if self.current.is_none() {
+        self.current.is_some()
+    }
+
+    /// The encoder for such pictures; while it is broken and waits to be tried again, its stand-in or None.
+    pub fn ready(&mut self, kind: Kind, now: Micros) -> Option<&mut dyn Encoder> {
+        if !self.opens(kind, now) {
             return self.stand_in();
         }
         self.current.as_mut().map(|current| &mut **current as &mut dyn Encoder)
@@ -111,10 +135,14 @@ impl EncoderSlot {
                 if self.told.replace(self.kind) != Some(self.kind) {
                     tracing::info!("encoder: {} opened for {} at {rate}", encoder.name(), format.size);
                 }
+                self.last = encoder.name();
                 self.current = Some(encoder);
                 self.stand_in = StandIn::None;
             }
             Err(error) => {
+                if !matches!(self.stand_in, StandIn::Open { .. }) {
+                    self.stand_in = StandIn::Wanted { without: self.without_also(self.last) };
+                }
                 // better one that fails now and then than none
                 self.without.clear();
                 self.wait(&error, now);
@@ -122,13 +150,17 @@ impl EncoderSlot {
         }
     }
 
+    fn without_also(&self, name: &'static str) -> Vec<&'static str> {
+        [&self.without[..], &[name]].concat()
+    }
+
     fn stand_in(&mut self) -> Option<&mut dyn Encoder> {
-        if let StandIn::Wanted { without } = &self.stand_in {
+        if let StandIn::Wanted { without } = &mut self.stand_in {
             let (format, rate) = self.kind;
             self.stand_in = match (self.open)(&format, rate, without) {
                 Ok(mut encoder) => {
                     encoder.force_key();
-                    StandIn::Open(encoder)
+                    StandIn::Open { encoder, without: std::mem::take(without) }
                 }
                 Err(error) => {
                     tracing::debug!("encoder: no stand-in for the card: {error}");
@@ -137,7 +169,7 @@ impl EncoderSlot {
             };
         }
         match &mut self.stand_in {
-            StandIn::Open(encoder) => Some(&mut **encoder),
+            StandIn::Open { encoder, .. } => Some(&mut **encoder),
             _ => None,
         }
     }
@@ -166,7 +198,7 @@ impl EncoderSlot {
             self.give_up(name, error, now);
         } else {
             self.wait(error, now);
-            self.stand_in = StandIn::Wanted { without: [&self.without[..], &[name]].concat() };
+            self.stand_in = StandIn::Wanted { without: self.without_also(name) };
         }
     }
 

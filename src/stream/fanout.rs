@@ -1,6 +1,7 @@
 //! The hub shared between the encode thread and the outputs: joining, leaving, waking, asking for key pictures.
 //!
-//! Owns the locks around the hub. Must never hold one while a subscriber is woken or a picture is encoded.
+//! Owns the locks around the hub. Must never hold the hub's while a subscriber is woken, nor any while a picture is
+//! encoded.
 //! Input: access units from the encode thread, calls of the outputs' threads.
 
 use super::hub::{Bound, Hub};

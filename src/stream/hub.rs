@@ -117,7 +117,7 @@ impl<K, T: Item> Subscriber<K, T> {
         if item.is_key() {
             self.waits_for_key = false;
             // A key picture makes everything still queued pointless: the viewer jumps to now.
-            if self.fell_behind || self.queue.len() >= bound.items {
+            if self.fell_behind || self.is_full_for(item, bound) {
                 self.clear();
             }
             self.fell_behind = false;
@@ -127,7 +127,7 @@ impl<K, T: Item> Subscriber<K, T> {
             self.counters.dropped += u64::from(self.fell_behind);
             return;
         }
-        if self.queue.len() >= bound.items || self.bytes + item.size() > bound.bytes && !self.queue.is_empty() {
+        if self.is_full_for(item, bound) {
             self.counters.overflows += 1;
             self.counters.dropped += 1;
             self.clear();
@@ -137,6 +137,11 @@ impl<K, T: Item> Subscriber<K, T> {
         }
         self.bytes += item.size();
         self.queue.push_back(item.clone());
+    }
+
+    /// One item always fits, however big.
+    fn is_full_for(&self, item: &T, bound: Bound) -> bool {
+        self.queue.len() >= bound.items || self.bytes + item.size() > bound.bytes && !self.queue.is_empty()
     }
 
     fn clear(&mut self) {
@@ -211,6 +216,17 @@ mod tests {
         assert_eq!(hub.take(1).map(|p| p.number), Some(20));
         let counters = hub.counters(1).expect("1 is still there");
         assert_eq!((counters.taken, counters.dropped, counters.overflows), (1, 20, 2));
+    }
+
+    #[test]
+    fn a_key_picture_that_does_not_fit_takes_the_place_of_all_that_is_queued() {
+        let mut hub = Hub::new(Bound { items: 4, bytes: 350 });
+        hub.join(1);
+        (0..3).for_each(|number| hub.publish(&picture(number, number == 0)));
+        hub.publish(&picture(3, true));
+        assert!(!hub.wants_key(), "another one would cost everybody");
+        assert_eq!(hub.take(1).map(|p| p.number), Some(3));
+        assert_eq!(hub.counters(1), Some(Counters { taken: 1, dropped: 3, overflows: 0 }));
     }
 
     /// 10,000 random schedules: queues stay in bounds, order is kept, after a gap comes a key picture.

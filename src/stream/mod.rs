@@ -13,6 +13,7 @@ pub mod hub;
 mod inbox;
 mod key_gate;
 pub mod pipeline;
+mod rate_meter;
 mod retry;
 pub mod status;
 mod wedge;

@@ -120,9 +120,9 @@ impl Pipeline {
     pub fn start(settings: Settings, parts: Parts, clock: Clock) -> Result<Pipeline> {
         let format = first_format(settings.size);
         let board = Board::new(clock.now());
-        probe(&parts.open_encoder, format, settings.rate, &board)?;
+        let name = probe(&parts.open_encoder, format, settings.rate, &board)?;
         let fanout = Arc::new(FanOut::new());
-        let encoder = EncoderSlot::new(parts.open_encoder, (format, settings.rate));
+        let encoder = EncoderSlot::new(parts.open_encoder, (format, settings.rate), name);
         let desk = Adjustments::new(parts.overlay.layers());
         let bell = Bell::new().map_err(|cause| Error::new(ErrorKind::Limit, "create an eventfd").because(cause))?;
         let (inbox, bell, wedge) = (Inbox::default(), Arc::new(bell), Wedge::of_environment());
@@ -198,8 +198,8 @@ fn first_format(size: Size) -> PictureFormat {
     PictureFormat::packed(Layout::I420, size, colour)
 }
 
-/// Encodes one dark picture, for the SPS that offers are answered with before anybody watches.
-fn probe(open: &OpenEncoder, format: PictureFormat, rate: FrameRate, board: &Board) -> Result<()> {
+/// Encodes one dark picture, for the SPS that offers are answered with before anybody watches. Returns the encoder's name.
+fn probe(open: &OpenEncoder, format: PictureFormat, rate: FrameRate, board: &Board) -> Result<&'static str> {
     let mut encoder = open(&format, rate, &[])?;
     let mut unit = AccessUnit::default();
     encoder.force_key();
@@ -209,7 +209,7 @@ fn probe(open: &OpenEncoder, format: PictureFormat, rate: FrameRate, board: &Boa
     let id = id.ok_or_else(|| Error::new(ErrorKind::Unsupported, format!("{name}: the first picture has no SPS")))?;
     board.set_encoder(name);
     board.set_profile_level_id(id);
-    Ok(())
+    Ok(name)
 }
 
 /// Which threads run; they leave by dropping their `Entered`, even when they panic.

@@ -4,8 +4,9 @@ use crate::capture::{FaultKind, SourceInfo};
 use crate::units::{KbitPerSec, Micros};
 use std::time::Duration;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum CameraState {
+    #[default]
     Opening,
     Live,
     /// Viewers see the labelled picture; the camera is tried again.
@@ -17,7 +18,7 @@ pub enum CameraState {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct StreamStatus {
     pub camera: CameraState,
     /// What is open now, or was last.

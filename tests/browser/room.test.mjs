@@ -7,10 +7,13 @@ import path from 'node:path';
 import test from 'node:test';
 import { Server, averageColours, keepPicture, launchChromium, tell, temporaryFolder, untilState } from './harness.mjs';
 import { chatLines, enter, eventually, openPanel, peopleShown, say } from './people.mjs';
+import { changesSeen, joinsSeen, percentileOf } from './room_speed.mjs';
 import { plainPng } from './png.mjs';
 
 const ORANGE = [236, 120, 20];
 const [WIDTH, HEIGHT] = [640, 480];
+/** What a machine busy with other things must still keep; the figures aimed at are told beside it. */
+const SEEN_WITHIN_MS = 1000;
 const HOSTILE = '<script>globalThis.hurt = 1</script><img src=x onerror="globalThis.hurt = 1">';
 
 function configWithOverlay() {
@@ -64,10 +67,8 @@ test('three roles: ask, grant, steer, hand over, and all see the overlay change'
     await openPanel(bob, 'controls');
     assert.ok(await bob.isDisabled('#set-layer-0-corner'), 'the operator waits while somebody holds control');
 
-    const asked = Date.now();
     await carl.selectOption('#set-layer-0-corner', 'bottom-right');
-    await bob.waitForFunction(() => document.querySelector('#set-layer-0-corner').value === 'bottom-right', null, { polling: 5 });
-    tell(`a change is on the other page after ${Date.now() - asked} ms, the test's own questions included`);
+    await eventually(() => bob.inputValue('#set-layer-0-corner'), (corner) => corner === 'bottom-right', 'the corner on the other page');
     await eventually(() => averageColours(bob, [[WIDTH - 70, HEIGHT - 60, 30, 20]]), ([colour]) => isOrange(colour), 'the logo in its new corner');
     await carl.fill('#set-layer-1-text', 'front 门 <b>');
     await carl.press('#set-layer-1-text', 'Enter');
@@ -146,5 +147,19 @@ test('who is watching: the host sees path and figures of everybody', { timeout: 
     await ann.click('#fold-who-watches > summary');
     const rows = await eventually(() => ann.$$eval('.watcher', (all) => all.map((one) => one.textContent)), (all) => all.length === 3 && all.every((text) => /udp/.test(text)), 'three rows', 12000);
     tell(rows[0]);
+  });
+});
+
+test('what one changes all see, and who comes in, at once', { timeout: 120000 }, async () => {
+  await withPeople(async ({ ann, bob, carl }) => {
+    const told = (what, all, target) => {
+      const [p50, p95] = [0.5, 0.95].map((share) => percentileOf(all, share));
+      tell(`${what}: p50 ${p50} ms, p95 ${p95} ms of ${all.length} (aim: p95 <= ${target} ms)`);
+      assert.ok(p95 <= SEEN_WITHIN_MS, `${what}: ${all}`);
+    };
+    for (const page of [ann, bob, carl]) await openPanel(page, 'controls');
+    told('a change is seen by all', await changesSeen(ann, [bob, carl]), 200);
+    for (const page of [ann, bob]) await openPanel(page, 'people');
+    told('a newcomer is seen by all', await joinsSeen(carl, [ann, bob]), 100);
   });
 });

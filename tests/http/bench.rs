@@ -109,6 +109,15 @@ impl ViewerDoor for FakeDoor {
         receiver
     }
 
+    fn restart(&self, viewer: ViewerId, sdp: String) -> oneshot::Receiver<Result<Answer, OfferError>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut book = self.book();
+        book.offers.push(sdp);
+        let sdp = "v=0\r\nm=video 9 X 96\r\na=mid:0\r\na=ice-ufrag:ours\r\na=ice-pwd:ours\r\n".into();
+        let _ = sender.send(book.refuse.clone().map_or(Ok(Answer { viewer, sdp }), Err));
+        receiver
+    }
+
     fn add_candidate(&self, viewer: ViewerId, candidate: String) {
         self.book().candidates.push((viewer, candidate));
     }
@@ -129,6 +138,7 @@ impl ViewerDoor for FakeDoor {
             connected_at: Some(Micros(0)),
             peer: Some("192.0.2.1:5000".parse().unwrap()),
             path: None,
+            srtp: None,
             pictures_sent: 3,
             pictures_dropped: 0,
             packets_sent: 30,

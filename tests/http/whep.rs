@@ -37,6 +37,53 @@ async fn offer_candidates_and_leaving() {
     bench.stop().await;
 }
 
+const OFFER: &str = "v=0\r\nm=video 9 X 96\r\na=ice-ufrag:first\r\na=ice-pwd:1111111111111111111111\r\na=mid:0\r\n";
+
+fn renewal(digit: char) -> String {
+    let pwd = digit.to_string().repeat(22);
+    format!("a=ice-ufrag:next{digit}\r\na=ice-pwd:{pwd}\r\nm=video 9 X 0\r\na=mid:0\r\n{CANDIDATE}")
+}
+
+#[tokio::test]
+async fn new_credentials_under_if_match_star_start_ice_anew() {
+    let bench = Bench::start().await;
+    let reply = bench.ask("POST", "/whep", &[SDP], OFFER).await;
+    let (location, first) = (reply.header("location").unwrap().to_string(), reply.header("etag").unwrap().to_string());
+    let patch =
+        async |tag: &str, fragment: &str| bench.ask("PATCH", &location, &[FRAGMENT, ("If-Match", tag)], fragment).await;
+
+    assert_eq!(patch(&first, CANDIDATE).await.status, 204);
+    let reply = patch("\"*\"", &renewal('2')).await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some(FRAGMENT.1)), "{}", reply.body);
+    assert!(reply.body.contains("a=ice-ufrag:ours\r\n") && !reply.body.contains("v=0"), "{}", reply.body);
+    let second = reply.header("etag").unwrap().to_string();
+    assert_ne!(first, second);
+    let offer = bench.door.book().offers.last().unwrap().clone();
+    assert!(offer.starts_with("v=0") && offer.contains("a=ice-ufrag:next2") && !offer.contains("first"), "{offer}");
+    assert!(offer.contains(CANDIDATE.trim()), "{offer}");
+    assert_eq!(bench.door.seated().len(), 1, "the same viewer");
+
+    assert_eq!(patch(&first, CANDIDATE).await.status, 412, "candidates of the generation before");
+    assert_eq!(patch(&second, CANDIDATE).await.status, 204);
+    assert_eq!(patch("*", &renewal('2')).await.status, 204, "the same credentials again: candidates");
+    assert_eq!(patch("*", &renewal('3')).await.status, 200);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_that_fails_leaves_the_viewer_as_it_was() {
+    let bench = Bench::start().await;
+    let reply = bench.ask("POST", "/whep", &[SDP], OFFER).await;
+    let location = reply.header("location").unwrap().to_string();
+    let headers = [FRAGMENT, ("If-Match", "*")];
+    bench.door.book().refuse = Some(OfferError::BadOffer("no".into()));
+    assert_eq!(bench.ask("PATCH", &location, &headers, &renewal('2')).await.status, 503);
+    assert_eq!(bench.door.seated().len(), 1);
+    bench.door.book().refuse = None;
+    assert_eq!(bench.ask("PATCH", &location, &headers, &renewal('2')).await.status, 200, "and can be asked again");
+    bench.stop().await;
+}
+
 #[tokio::test]
 async fn a_viewer_that_is_lost_takes_its_resource_along() {
     let bench = Bench::start().await;

@@ -7,5 +7,7 @@ mod cost;
 mod library;
 mod pictures;
 mod pipeline;
+#[path = "../seat/mod.rs"]
+mod seat;
 mod stub;
 mod stuck;

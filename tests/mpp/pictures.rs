@@ -3,6 +3,7 @@
 use crate::camera_sys::*;
 use crate::stub::*;
 use openh264::decoder::Decoder;
+use rtcam::config::{EncoderConfig, PlaneHeight};
 use rtcam::encode::{self, Encoded, Encoder};
 use rtcam::media::frame::{BufferPool, Frame, Layout, PictureFormat};
 use rtcam::media::h264;
@@ -100,6 +101,27 @@ fn pictures_from_elsewhere_are_copied_and_counted() {
         assert_eq!((encoder.take_copied(), encoder.take_copied()), (4, 0));
     }
     assert_eq!((stub.get("imports"), stub.get("pictures_own")), (0, 8));
+    stub.assert_clean();
+}
+
+#[test]
+fn the_boards_profile_says_how_far_apart_rows_and_planes_are() {
+    let stub = Stub::new();
+    let format = PictureFormat::packed(Layout::I420, Size { width: 328, height: 184 }, COLOUR);
+    let config = EncoderConfig { stride: 64, plane_height: PlaneHeight::Rounded, ..stub.config() };
+    let mut encoder = encode::open(&config, &format, FrameRate::per_second(30)).expect("the stub opens");
+    for (key, value) in [("prep:width", 328), ("prep:height", 184), ("prep:hor_stride", 384), ("prep:ver_stride", 192)]
+    {
+        assert_eq!(stub.get(key), value, "{key}");
+    }
+    let pool = BufferPool::new(1, format.buffer_len());
+    let mut frame = Frame::pooled(format, Micros(0), 0, pool.take().unwrap());
+    frame.planes_mut().into_iter().zip(COLOURS[0]).for_each(|(plane, value)| plane.fill(value));
+    let unit = encode(&mut *encoder, &frame);
+    let found = pixel(&mut Decoder::new().unwrap(), &unit, 327, 183);
+    assert!(close(found, COLOURS[0]), "{found:?}");
+    assert_eq!(encoder.take_copied(), 1);
+    drop(encoder);
     stub.assert_clean();
 }
 

@@ -1,6 +1,7 @@
 //! The whole pipeline over MPP: camera buffers, a logo laid over them in place, viewers, decoders.
 
 use crate::camera_sys::*;
+use crate::seat::Seat;
 use crate::stub::*;
 use openh264::decoder::Decoder;
 use rtcam::capture::{Fault, FaultKind, Grab, Source, SourceInfo, Want};
@@ -10,11 +11,11 @@ use rtcam::encode::Opener;
 use rtcam::media::frame::Frame;
 use rtcam::media::packet::AccessUnit;
 use rtcam::overlay::Moment;
+use rtcam::stream::Stream;
 use rtcam::stream::pipeline::{Parts, Pipeline, Settings};
-use rtcam::stream::{Stream, Subscription, Wake};
 use rtcam::units::{FrameRate, KbitPerSec};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -101,27 +102,12 @@ impl Rig {
     }
 
     pub fn viewer(&self) -> Viewer {
-        let bell = Arc::new(Bell::default());
-        Viewer { seat: self.pipeline.subscribe(bell.clone()), bell, decoder: Decoder::new().unwrap() }
-    }
-}
-
-#[derive(Default)]
-struct Bell {
-    rung: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Wake for Bell {
-    fn wake(&self) {
-        *self.rung.lock().unwrap() = true;
-        self.changed.notify_all();
+        Viewer { seat: Seat::at(&self.pipeline), decoder: Decoder::new().unwrap() }
     }
 }
 
 pub struct Viewer {
-    seat: Box<dyn Subscription>,
-    bell: Arc<Bell>,
+    seat: Seat,
     decoder: Decoder,
 }
 
@@ -134,16 +120,7 @@ pub enum Seen {
 
 impl Viewer {
     pub fn unit(&mut self) -> Arc<AccessUnit> {
-        let started = Instant::now();
-        loop {
-            if let Some(unit) = self.seat.take() {
-                return unit;
-            }
-            assert!(started.elapsed() < PATIENCE, "no unit came");
-            let rung = self.bell.rung.lock().unwrap();
-            let waited = self.bell.changed.wait_timeout_while(rung, Duration::from_millis(200), |rung| !*rung);
-            *waited.unwrap().0 = false;
-        }
+        self.seat.next(PATIENCE)
     }
 
     /// The next unit through the decoder, which goes on from unit to unit.
@@ -183,7 +160,7 @@ fn a_camera_plays_with_its_logo_without_a_copy() {
     for _ in 0..30 {
         assert_eq!(viewer.look().1, Seen::Camera);
     }
-    viewer.seat.request_key();
+    viewer.seat.subscription.request_key();
     let key = viewer.until("a key picture", |unit, _| unit.key && unit.sequence > first.sequence);
     let mut fresh = Decoder::new().unwrap();
     assert!(pixel(&mut fresh, &key, 20, 12)[0].abs_diff(LOGO) < 8, "the logo is in the picture");

@@ -112,6 +112,15 @@ function batch(commands) {
   }
 }
 
+/** The internet has a way for every packet, be it into the void. Where a machine has none, coturn's send to a viewer's or
+ *  board's private address fails (udp send: Network is unreachable), and coturn 4.6 ends the whole TURN session for that
+ *  (closed, reason: general), within the first second, if the private address is tried before the good path is found. */
+const VOID = `
+    -n turn link add name void type veth peer name void-end
+    -n turn link set void arp off up
+    -n turn link set void-end up
+    -n turn route add default dev void`;
+
 /** Makes all of it. `forwarded`: TCP ports that every box of a board forwards to it. */
 export function build(forwarded) {
   const households = ['b', 'v'].flatMap((side) => KINDS.map((kind, number) => household(side, number, kind, side === 'b' ? forwarded : [])));
@@ -126,6 +135,7 @@ export function build(forwarded) {
     -n turn link set eth0 up
     -n turn addr add ${TURN}/24 dev eth0
     -n turn addr add ${TURN_TOO}/24 dev eth0
+    ${VOID}
     ${households.map((one) => one.commands).join('\n')}`);
   const open = households.filter((one) => one.isOpen);
   const routers = ['turn', ...households.map((one) => one.box)];
@@ -150,6 +160,39 @@ export function buildIpv6() {
         -n ${space} link set eth0 up
         -n ${space} addr add ${address}/64 dev eth0 nodad`;
     }).join('\n')}`);
+}
+
+/** One wire with three machines: the board, somebody at home, and somebody who goes about. The board is the router of two
+ *  networks on it. */
+export function buildWire() {
+  const machine = (name, address) => `
+    netns add wire-${name}
+    link add name wire-${name} type veth peer name eth0 netns wire-${name}
+    link set wire-${name} master wire up
+    -n wire-${name} link set lo up
+    -n wire-${name} link set eth0 up
+    -n wire-${name} addr add ${address}/24 dev eth0`;
+  batch(`
+    link set lo up
+    link add name wire type bridge
+    link set wire up
+    ${machine('board', '10.9.0.1')}
+    -n wire-board addr add 10.9.1.1/24 dev eth0
+    ${machine('home', '10.9.0.2')}
+    -n wire-home route add default via 10.9.0.1
+    ${machine('away', '10.9.0.3')}
+    -n wire-away route add default via 10.9.0.1`);
+  run('ip', inside('wire-board', 'sysctl', '-qw', 'net.ipv4.ip_forward=1'));
+}
+
+/** `ip` inside a namespace, line by line. */
+export function ipInside(space, ...lines) {
+  run('ip', ['-n', space, '-batch', '-'], `${lines.join('\n')}\n`);
+}
+
+/** Firewall rules of a namespace from now on; '' takes them away. */
+export function setFirewall(space, text) {
+  run('ip', inside(space, 'nft', '-f', '-'), `flush ruleset\n${text}\n`);
 }
 
 /** coturn with time-limited credentials, on both addresses, UDP and TCP. */

@@ -3,16 +3,13 @@
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import fs from 'node:fs';
 import test from 'node:test';
 import { KINDS, SECRET, TURN, TURN_TOO, build, buildIpv6, start, startTurn } from './network.mjs';
-import { launchChromium, openViewer, sleep, untilState } from '../browser/harness.mjs';
+import { HASH, PASSWORD, chromiumIn, startRtcam, stop } from './programs.mjs';
+import { openViewer, sleep, untilState } from '../browser/harness.mjs';
 
-const RTCAM = process.env.RTCAM_BIN;
 const RECEIVER = process.env.RECEIVER_BIN;
 const [PAGE, ICE_TCP] = [8080, 8190];
-const PASSWORD = 'guest-password';
-const HASH = '$argon2id$v=19$m=64,t=1,p=1$5YRROarqqIvO5SWWO5yq2Q$AKl3bz/pQZCAf8n5No53t9Q/DWr1m/ErggMu5MJSBDQ';
 
 // rows: what is in front of the board; columns, in the order of KINDS: in front of the viewer
 const WANTED = {
@@ -47,24 +44,6 @@ function config({ name, extra = '', servers = true }) {
     ${servers ? `[[webrtc.ice_server]]
     urls = ["stun:${TURN_TOO}", "turn:${TURN}", "turn:${TURN}?transport=tcp"]
     secret = "${SECRET}"` : ''}`;
-}
-
-/** rtcam in a namespace; resolves when it serves. */
-async function startRtcam(space, text) {
-  const file = `/run/${space}.toml`;
-  fs.writeFileSync(file, text);
-  const rtcam = start(space, RTCAM, ['run', '--config', file]);
-  for (let i = 0; i < 150; i++) {
-    if (rtcam.out.includes('open http://')) return rtcam;
-    if (rtcam.exitCode !== null) break;
-    await sleep(100);
-  }
-  throw new Error(`rtcam in ${space} does not start:\n${rtcam.log}`);
-}
-
-async function stop(...children) {
-  for (const child of children) child.kill('SIGTERM');
-  await Promise.all(children.map((child) => Promise.race([child.ended, sleep(4000).then(() => child.kill('SIGKILL'))])));
 }
 
 async function statusOf(space, host) {
@@ -162,27 +141,6 @@ async function watchByWhep() {
   return { ...seen, servers: iceServers.length, log: lines.join('\n') };
 }
 
-/** coturn 4.6 now and then ends a TURN session over TCP in its first second (in its log: closed, reason: general); a page
- * tries again then, and so do we, once. */
-async function again(browser, host) {
-  const cell = await inChromium(browser, host);
-  return { ...cell, path: cell.path && `${cell.path} (2nd try)` };
-}
-
-/** A Chromium whose every process is in the namespace. */
-async function chromiumIn(space) {
-  const file = `/run/chromium-${space}`;
-  fs.writeFileSync(file, `#!/bin/sh\nexec ip netns exec ${space} ${process.env.CHROMIUM ?? '/usr/bin/chromium'} "$@"\n`, { mode: 0o755 });
-  const before = process.env.CHROMIUM;
-  process.env.CHROMIUM = file;
-  try {
-    return await launchChromium(['--disable-features=WebRtcHideLocalIpsWithMdns']);
-  } finally {
-    if (before === undefined) delete process.env.CHROMIUM;
-    else process.env.CHROMIUM = before;
-  }
-}
-
 const pad = (words) => words.map((word, at) => String(word).padEnd(at === 0 ? 10 : 22)).join(' ').trimEnd();
 
 test('every pair of boxes that can connect does, and by the path it should', { timeout: 300_000 }, async () => {
@@ -202,7 +160,7 @@ test('every pair of boxes that can connect does, and by the path it should', { t
     for (const board of Object.values(boards)) {
       const wanted = WANTED[board.kind].trim().split(/\s+/);
       const cells = KINDS.map((kind, at) => (kind === 'blocked' || wanted[at] === 'relay'
-        ? inChromium(browsers[kind], board.door).then((cell) => (cell.frames ? cell : again(browsers[kind], board.door)))
+        ? inChromium(browsers[kind], board.door)
         : headless(viewers[kind].machine, viewers[kind].host, board.door)));
       seen[board.kind] = await Promise.all(cells);
       nats[board.kind] = (await statusOf(board.machine, board.host)).network.nat;

@@ -1,6 +1,9 @@
 //! An encoder that fails, and the end of the pipeline.
 
 use crate::fakes::*;
+use openh264::decoder::Decoder;
+use openh264::formats::YUVSource;
+use rtcam::media::packet::AccessUnit;
 use rtcam::stream::Stream;
 use std::sync::atomic::Ordering;
 
@@ -21,6 +24,34 @@ fn a_broken_encoder_is_opened_anew_and_the_viewer_goes_on_at_a_key_picture() {
             break;
         }
     }
+}
+
+/// Luma of the right lower corner, where a camera's picture is at least 60 and a card 40.
+fn corner(decoder: &mut Decoder, unit: &AccessUnit) -> u8 {
+    let picture = decoder.decode(&unit.bytes).expect("decodes").expect("a picture");
+    let (width, height) = picture.dimensions();
+    picture.y()[picture.strides().0 * (height - 1) + width - 1]
+}
+
+#[test]
+fn an_encoder_that_does_not_open_again_is_told_to_viewers_by_another_one() {
+    let rig = Rig::start(Mode::Live);
+    rig.encoders.refused.store(true, Ordering::SeqCst);
+    let mut viewer = rig.viewer();
+    let mut decoder = Decoder::new().expect("a decoder");
+    let opened = rig.encoders.opened.load(Ordering::SeqCst);
+    let mut keys = 0;
+    // the first try, its stand-in, and three more tries
+    while rig.encoders.opened.load(Ordering::SeqCst) < opened + 5 {
+        let unit = viewer.next();
+        assert!(corner(&mut decoder, &unit) < 50, "the card, and nothing of the camera in between");
+        keys += u32::from(unit.key);
+    }
+    assert!((1..=2).contains(&keys), "{keys} key pictures: the first and the one that refines it");
+    rig.encoders.refused.store(false, Ordering::SeqCst);
+    viewer.next_where("a key picture of the camera", |unit| {
+        unit.key && corner(&mut Decoder::new().expect("a decoder"), unit) >= 55
+    });
 }
 
 #[test]

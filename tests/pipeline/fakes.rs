@@ -1,5 +1,6 @@
 //! A camera and an encoder that follow a script, and a viewer that collects what it gets.
 
+use crate::seat::Seat;
 use rtcam::capture::controls::{Control, ControlKind, Controls};
 use rtcam::capture::{Fault, FaultKind, Grab, Source, SourceInfo, Want};
 use rtcam::clock::Clock;
@@ -9,12 +10,12 @@ use rtcam::error::{Error, ErrorKind, Result};
 use rtcam::media::frame::{BufferPool, Colour, Frame, Layout, Matrix, PictureFormat, Range};
 use rtcam::media::packet::AccessUnit;
 use rtcam::overlay::Moment;
+use rtcam::stream::Stream;
 use rtcam::stream::pipeline::{OpenEncoder, OpenSource, Parts, Pipeline, Settings};
 use rtcam::stream::status::StreamStatus;
-use rtcam::stream::{Stream, Subscription, Wake};
 use rtcam::units::{FrameRate, KbitPerSec, Micros, Size};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub const SIZE: Size = Size { width: 160, height: 120 };
@@ -234,6 +235,8 @@ impl Drop for FakeSource {
 #[derive(Default)]
 pub struct Encoders {
     pub broken: Arc<AtomicBool>,
+    /// Opens fail but for stand-ins.
+    pub refused: Arc<AtomicBool>,
     pub opened: Arc<AtomicUsize>,
     pub encoded: Arc<AtomicUsize>,
 }
@@ -241,8 +244,12 @@ pub struct Encoders {
 impl Encoders {
     pub fn opener(&self) -> OpenEncoder {
         let (broken, opened, encoded) = (self.broken.clone(), self.opened.clone(), self.encoded.clone());
-        Arc::new(move |format, rate, _| {
+        let refused = self.refused.clone();
+        Arc::new(move |format, rate, without| {
             opened.fetch_add(1, Ordering::SeqCst);
+            if refused.load(Ordering::SeqCst) && without.is_empty() {
+                return Err(Error::new(ErrorKind::Busy, "test encoder: busy"));
+            }
             let real = encode::open(&EncoderConfig::default(), format, rate)?;
             Ok(Box::new(Breakable { real, broken: broken.clone(), encoded: encoded.clone() }) as Box<dyn Encoder>)
         })
@@ -317,46 +324,20 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-pub struct Viewer {
-    seat: Box<dyn Subscription>,
-    bell: Arc<Bell>,
-}
-
-#[derive(Default)]
-struct Bell {
-    rung: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Wake for Bell {
-    fn wake(&self) {
-        *self.rung.lock().unwrap() = true;
-        self.changed.notify_all();
-    }
-}
+pub struct Viewer(Seat);
 
 impl Viewer {
     pub fn of(pipeline: &Pipeline) -> Viewer {
-        let bell = Arc::new(Bell::default());
-        Viewer { seat: pipeline.subscribe(bell.clone()), bell }
+        Viewer(Seat::at(pipeline))
     }
 
     /// The next unit; waits for it.
     pub fn next(&mut self) -> Arc<AccessUnit> {
-        let started = Instant::now();
-        loop {
-            if let Some(unit) = self.seat.take() {
-                return unit;
-            }
-            assert!(started.elapsed() < PATIENCE, "no unit came");
-            let rung = self.bell.rung.lock().unwrap();
-            let waited = self.bell.changed.wait_timeout_while(rung, Duration::from_millis(200), |rung| !*rung);
-            *waited.unwrap().0 = false;
-        }
+        self.0.next(PATIENCE)
     }
 
     pub fn request_key(&mut self) {
-        self.seat.request_key();
+        self.0.subscription.request_key();
     }
 
     /// Skips to the first unit of which this holds.

@@ -5,4 +5,6 @@ mod adjust;
 mod camera;
 mod encoder;
 mod fakes;
+#[path = "../seat/mod.rs"]
+mod seat;
 mod viewers;

@@ -34,12 +34,12 @@ export class Rtcam {
     return new Rtcam(await Guest.boot(name, { ...files, rtcam: made(`rtcam-${arch}`) }, arch, environment));
   }
 
-  /** Starts `rtcam run` with this [camera] section and waits until it answers. */
-  async start(camera) {
+  /** Starts `rtcam run` with this [camera] section, and `more` after it, and waits until it answers. */
+  async start(camera, more = '') {
     const lines = Object.entries(camera).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
     this.guest.write(
       'rtcam.toml',
-      `[camera]\n${lines.join('\n')}\n
+      `[camera]\n${lines.join('\n')}\n${more}\n
 [[overlay]]\ntype = "logo"\ncorner = "top-right"\nmargin = 16\n
 [http]\nlisten = "0.0.0.0:8080"\nnames = ["${this.guest.http}"]\n
 [auth]\npassword_hash = "${passwordHash}"\n

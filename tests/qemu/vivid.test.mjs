@@ -1,10 +1,13 @@
 // rtcam against the kernel's virtual camera: formats of both queue kinds, every fault it can inject, a busy camera.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { Rtcam } from './rtcam.mjs';
+import { until } from './guest.mjs';
+import { BACK_WITHIN_S, Rtcam, password } from './rtcam.mjs';
+import { RoomClient } from '../browser/room_client.mjs';
 
 // Two cameras: /dev/video0 with the single-planar API, /dev/video1 with the multi-planar one (as Rockchip's ISP nodes).
 // 320x180 is the smallest size: under emulation the encoder manages a few pictures per second at 640x480.
+const SAID_WITHIN_MS = 1000 * BACK_WITHIN_S;
 const SIZE = { width: 320, height: 180, fps: 30 };
 const single = { source: 'v4l2', device: '/dev/video0', ...SIZE };
 const multi = { source: 'v4l2', device: '/dev/video1', ...SIZE };
@@ -130,5 +133,109 @@ describe('a viewer stays and gets pictures through the same track', () => {
     assert.ok((await rtcam.openFiles()) <= files, 'open files grew');
     viewer.stop();
     await rtcam.stop();
+  });
+});
+
+describe("the camera's own controls, set by people of the room", () => {
+  let ann;
+  let bob;
+  const onCamera = (control, value) => until(`the driver has ${control} at ${value}`, BACK_WITHIN_S, async () => (
+    parseInt((await guest.sh(`v4l2-ctl -d0 -C ${control}`)).split(':')[1], 10) === value));
+  const described = (name) => ann.describe.find(({ key }) => key === `control.${name}`);
+  /** Both are told that it has this value now; returns who did it. */
+  const bothHear = async (name, value, from) => {
+    const tells = ({ values }) => values[`control.${name}`] === value;
+    const [by] = await Promise.all([ann, bob].map((one, i) => one.until('patch', tells, SAID_WITHIN_MS, from[i]))).catch((error) => {
+      throw new Error(`${error.message}\n${rtcam.log()}`);
+    });
+    return by.by;
+  };
+  const soFar = () => [ann, bob].map(({ heard }) => heard.length);
+
+  before(async () => {
+    await guest.sh('v4l2-ctl -d0 -c brightness=128,gain_automatic=0,contrast=128,menu=3,horizontal_flip=0');
+    await rtcam.start({ ...single, format: 'NV12' }, '[[camera.preset]]\nname = "night"\ncontrols = { brightness = 7, contrast = 200, horizontal_flip = true }');
+    await rtcam.live();
+    [ann, bob] = [await RoomClient.enter(rtcam.base, 'Ann', password), await RoomClient.enter(rtcam.base, 'Bob', password)];
+  });
+  after(async () => {
+    ann?.leave();
+    bob?.leave();
+    await rtcam.stop();
+  });
+
+  it('are listed with the ranges of the driver', () => {
+    const of = (name) => ({ ...described(name), key: undefined, name: undefined });
+    const wanted = {
+      brightness: { kind: 'integer', min: 0, max: 255, step: 1, default: 128 },
+      hue: { kind: 'integer', min: -128, max: 128, step: 1, default: 0 },
+      horizontal_flip: { kind: 'boolean', default: false },
+      // the driver leaves out the second item
+      menu: { kind: 'menu', default: 3, items: [[1, 'Menu Item 1'], [3, 'Menu Item 3'], [4, 'Menu Item 4']] },
+      button: { kind: 'button' },
+      read_only_integer_32_bits: { kind: 'integer', min: 0, max: 255, step: 1, default: 0, read_only: true },
+    };
+    for (const [name, fields] of Object.entries(wanted)) assert.deepEqual(of(name), { key: undefined, name: undefined, ...fields }, name);
+    assert.equal(described('horizontal_flip').name, 'Horizontal Flip');
+    assert.ok(!ann.describe.some(({ key }) => /bitmask|array|string|area/.test(key)), 'what is no single value is not offered');
+    assert.deepEqual([ann.values['control.brightness'], ann.values['control.menu'], ann.values['control.horizontal_flip']], [128, 3, false]);
+  });
+
+  it('a change by one is heard by the other and arrives in the driver', async () => {
+    const from = soFar();
+    ann.set({ 'control.brightness': 40 });
+    assert.equal(await bothHear('brightness', 40, from), ann.seat.id);
+    await onCamera('brightness', 40);
+  });
+
+  it('a menu, a switch and a button as well', async () => {
+    const from = soFar();
+    bob.set({ 'control.menu': 4, 'control.vertical_flip': true });
+    assert.equal(await bothHear('menu', 4, from), bob.seat.id);
+    for (const [control, value] of [['menu', 4], ['vertical_flip', 1]]) await onCamera(control, value);
+    bob.set({ 'control.vertical_flip': false });
+    await onCamera('vertical_flip', 0);
+    // it has no value that anybody could read: taken is what is not refused before the next change
+    const pressed = soFar();
+    ann.set({ 'control.button': true });
+    ann.set({ 'control.hue': 9 });
+    await bothHear('hue', 9, pressed);
+    assert.deepEqual(ann.heard.slice(pressed[0]).filter(({ type }) => type === 'error'), []);
+  });
+
+  it('a change by another program is heard by both', async () => {
+    const from = soFar();
+    await guest.sh('v4l2-ctl -d0 -c contrast=99');
+    assert.equal(await bothHear('contrast', 99, from), null);
+  });
+
+  it('what has no effect now says so, and no longer when it has', async () => {
+    bob.set({ 'control.gain_automatic': true });
+    await until('the gain is inactive', BACK_WITHIN_S, () => described('gain').inactive === true);
+    bob.set({ 'control.gain_automatic': false });
+    await until('the gain counts again', BACK_WITHIN_S, () => !described('gain').inactive);
+  });
+
+  it('a value out of range and one that can only be read are refused', async () => {
+    for (const values of [{ 'control.brightness': 100_000 }, { 'control.read_only_integer_32_bits': 1 }]) {
+      const from = soFar();
+      ann.set(values);
+      await ann.until('error', ({ code }) => code === 'bad-value', SAID_WITHIN_MS, from[0]);
+    }
+    await onCamera('brightness', 40);
+  });
+
+  it('a preset of the config sets what it names', async () => {
+    const from = soFar();
+    bob.set({ preset: 'night' });
+    assert.equal(await bothHear('brightness', 7, from), bob.seat.id);
+    for (const [control, value] of [['brightness', 7], ['contrast', 200], ['horizontal_flip', 1]]) await onCamera(control, value);
+  });
+
+  it('reset brings the defaults back', async () => {
+    const from = soFar();
+    ann.set({ reset: true });
+    await bothHear('brightness', described('brightness').default, from);
+    for (const [control, value] of [['brightness', 128], ['contrast', 128], ['horizontal_flip', 0], ['menu', 3]]) await onCamera(control, value);
   });
 });

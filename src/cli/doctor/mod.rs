@@ -2,6 +2,7 @@
 //!
 //! Looks, judges (`crate::doctor`), prints. Changes nothing. Exit code 1 if rtcam could not stream here.
 
+mod glibc_sys;
 mod probe;
 
 use super::ConfigArguments;
@@ -30,6 +31,8 @@ fn examine(arguments: &ConfigArguments) -> Vec<Finding> {
         choice: &config.board,
         compatible: Machine::this().compatible(),
         processes: processes.others,
+        architecture: std::env::consts::ARCH,
+        glibc: glibc_sys::version(),
     };
     let memory = doctor::memory::parse(&probe::read("/proc/meminfo"));
     let (cameras, encoders) = (probe::cameras(&config.camera), probe::encoders(&config));
@@ -37,6 +40,7 @@ fn examine(arguments: &ConfigArguments) -> Vec<Finding> {
     [
         doctor::files::judge(&files),
         doctor::board::judge(&board),
+        doctor::permissions::judge(&probe::permissions(&config)),
         doctor::camera::judge(&cameras),
         doctor::buffers::judge(&buffers),
         doctor::encoder::judge(&encoders),

@@ -7,7 +7,7 @@ use crate::cli::bench;
 use crate::clock::{Clock, WallMicros};
 use crate::config::{CameraConfig, Config, SourceChoice};
 use crate::doctor::encoder::SOFTWARE;
-use crate::doctor::{buffers, camera, encoder, network};
+use crate::doctor::{buffers, camera, encoder, network, permissions};
 use crate::encode::ENCODERS;
 use crate::media::frame::{Colour, Layout, Matrix, PictureFormat, Range};
 use crate::media::srtp::SrtpCost;
@@ -73,6 +73,7 @@ pub fn encoders(config: &Config) -> encoder::Facts<'_> {
         profile: &config.profile,
         architecture: std::env::consts::ARCH,
         size: config.camera.size(),
+        rate,
         bitrate: config.encoder.bitrate_kbps,
         wanted: &config.encoder.backend,
         backends: ENCODERS.iter().map(attempt).collect(),
@@ -99,6 +100,19 @@ fn allocators() -> Vec<(String, Option<String>)> {
     paths.sort();
     let open = |path: &Path| OpenOptions::new().read(true).write(!path.starts_with("/dev/dma_heap")).open(path);
     paths.iter().map(|path| (path.display().to_string(), open(path).err().map(|why| why.to_string()))).collect()
+}
+
+/// As install.sh and the package install them; what an administrator has put in /etc goes first.
+pub fn permissions(config: &Config) -> permissions::Facts<'_> {
+    let first = |paths: &[&str]| {
+        let read = |path: &&str| Some((path.to_string(), std::fs::read_to_string(path).ok()?));
+        paths.iter().find_map(read)
+    };
+    permissions::Facts {
+        profile: &config.profile,
+        rules: first(&["/etc/udev/rules.d/60-rtcam.rules", "/usr/lib/udev/rules.d/60-rtcam.rules"]),
+        unit: first(&["/etc/systemd/system/rtcam.service", "/usr/lib/systemd/system/rtcam.service"]),
+    }
 }
 
 pub fn network(config: &Config, runs_already: bool) -> network::Facts {

@@ -10,6 +10,7 @@ mod demux;
 mod entry;
 mod feedback;
 mod frames;
+mod handshake;
 mod lobby;
 mod media_loop;
 mod negotiation;

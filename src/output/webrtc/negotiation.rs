@@ -3,12 +3,13 @@
 //! Owns what we offer (codec, extensions, candidates) and how the core is set. Must never keep a connection. Input:
 //! offers of browsers, which `answer.rs` has looked at, and where we can be reached.
 
+use crate::media::srtp::SrtpProfile;
 use crate::output::OfferError;
 use crate::output::webrtc::answer;
 use crate::output::webrtc::feedback::Feedback;
 use crate::output::webrtc::reach::Reach;
+use crate::output::webrtc::srtp::in_dtls;
 use crate::output::webrtc::viewer::Now;
-use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::interceptor::{NackResponderBuilder, Registry, SenderReportBuilder, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::RTCCertificate;
@@ -42,8 +43,8 @@ pub struct Common {
     pub ssrc: u32,
     /// The playout-delay extension's 3 bytes: two 12-bit numbers in units of 10 ms.
     pub playout_delay: [u8; 3],
-    /// How packets may be encrypted; of those the browser has too, the browser takes its favourite.
-    pub srtp: Vec<SrtpProtectionProfile>,
+    /// How packets may be encrypted, the best first.
+    pub srtp: Vec<SrtpProfile>,
 }
 
 /// What an offer is answered with, besides the codec.
@@ -142,7 +143,7 @@ fn build(
         .with_ice_connection_attempts(None, Some(ICE_CHECKS))
         // the browser starts DTLS as soon as its check succeeded; being the client ourselves costs a lost ClientHello
         .with_answering_dtls_role(RTCDtlsRole::Server)
-        .with_srtp_protection_profiles(common.srtp.clone())
+        .with_srtp_protection_profiles(common.srtp.iter().copied().map(in_dtls).collect())
         .build();
     RTCPeerConnectionBuilder::new()
         .with_configuration(RTCConfigurationBuilder::new().with_certificates(vec![common.certificate.clone()]).build())

@@ -8,29 +8,41 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::media::srtp::{SrtpCost, SrtpProfile, taken};
 use crate::output::webrtc::MAX_PAYLOAD;
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc::peer_connection::RTCPeerConnection;
 use rtc::srtp::context::Context;
 use rtc::srtp::protection_profile::ProtectionProfile;
+use rtc::statistics::StatsSelector;
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// About 15 ms in all on the slowest board.
 const BATCH: u32 = 8;
 const BATCHES: u32 = 6;
 
-/// What DTLS may agree on. `order`: the board's; empty: measured here.
-pub fn choose(order: &[SrtpProfile]) -> Vec<SrtpProtectionProfile> {
+/// What DTLS may agree on, the best first. `order`: the board's; empty: measured here.
+pub fn choose(order: &[SrtpProfile]) -> Vec<SrtpProfile> {
     let measured = if order.is_empty() { measure().ok() } else { None };
     let taken = taken(order, measured);
     let names: Vec<&str> = taken.iter().map(|profile| profile.name()).collect();
     let why = measured.map_or_else(|| "by the board's profile".into(), |cost| cost.to_string());
-    tracing::debug!("webrtc: packets are encrypted with {} ({why})", names.join(" or "));
-    taken.into_iter().map(in_dtls).collect()
+    tracing::debug!("webrtc: packets are encrypted with {} ({why})", names.join(", else "));
+    taken
 }
 
-fn in_dtls(profile: SrtpProfile) -> SrtpProtectionProfile {
+pub fn in_dtls(profile: SrtpProfile) -> SrtpProtectionProfile {
     match profile {
         SrtpProfile::Cm => SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
         SrtpProfile::Gcm => SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+    }
+}
+
+/// What both sides agreed on; None before that.
+pub fn agreed(now: Instant, connection: &mut RTCPeerConnection) -> Option<SrtpProfile> {
+    let report = connection.get_stats(now, StatsSelector::None);
+    match report.transport()?.srtp_cipher.as_str() {
+        "SRTP_AES128_CM_HMAC_SHA1_80" => Some(SrtpProfile::Cm),
+        "SRTP_AEAD_AES_128_GCM" => Some(SrtpProfile::Gcm),
+        _ => None,
     }
 }
 
@@ -89,8 +101,14 @@ mod tests {
     fn both_are_measured_and_the_choice_has_what_every_peer_has() {
         let cost = measure().expect("it measures");
         assert!(cost.cm_us > 0.0 && cost.gcm_us > 0.0, "{cost}");
-        assert!(choose(&[]).contains(&SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80));
-        let by_board = choose(&[SrtpProfile::Gcm, SrtpProfile::Cm]);
-        assert_eq!(by_board[0], SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm);
+        assert!(choose(&[]).contains(&SrtpProfile::Cm));
+        assert_eq!(choose(&[SrtpProfile::Gcm, SrtpProfile::Cm])[0], SrtpProfile::Gcm);
+    }
+
+    #[test]
+    fn the_core_has_the_same_numbers() {
+        for profile in SrtpProfile::ALL {
+            assert_eq!(SrtpProtectionProfile::from(profile.number()), in_dtls(profile));
+        }
     }
 }

@@ -4,13 +4,16 @@
 //! changes come out. Must never touch a socket, read a clock or wait. Driven by the lobby while connecting, then by the
 //! media loop.
 
+use crate::media::srtp::SrtpProfile;
 use crate::output::webrtc::channels::Channels;
 use crate::output::webrtc::complaint;
 use crate::output::webrtc::demux::{self, DatagramKind, Ends, TransactionId};
 use crate::output::webrtc::feedback::Feedback;
+use crate::output::webrtc::handshake::Handshake;
 use crate::output::webrtc::negotiation::{self, CAPTURE_TIME_URI, Common, Negotiated, PLAYOUT_DELAY_URI, Terms};
 use crate::output::webrtc::packetize::PacketizedUnit;
 use crate::output::webrtc::path::Path;
+use crate::output::webrtc::srtp;
 use crate::output::webrtc::tried::Attempt;
 use crate::output::webrtc::udp_sys::Outgoing;
 use crate::output::{CloseReason, OfferError, SelectedPath, ViewerEvent, ViewerId, ViewerStats};
@@ -27,6 +30,7 @@ use rtc::peer_connection::transport::{
 use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -69,6 +73,8 @@ pub struct Viewer {
     searching: bool,
     events: mpsc::Sender<ViewerEvent>,
     feedback: Feedback,
+    handshake: Handshake,
+    srtp: Option<SrtpProfile>,
     channels: Channels,
     joined_at: Micros,
     connected_at: Option<Micros>,
@@ -125,6 +131,8 @@ impl Viewer {
             searching: true,
             events: offered.events,
             feedback,
+            handshake: Handshake::new(&common.srtp),
+            srtp: None,
             channels: Channels::default(),
             joined_at: now.monotonic,
             connected_at: None,
@@ -183,6 +191,11 @@ impl Viewer {
     }
 
     fn take_in(&mut self, now: Now, ends: Ends, bytes: &[u8]) {
+        let shown = match demux::kind(bytes) {
+            DatagramKind::Dtls => self.handshake.datagram(bytes),
+            _ => Some(Cow::Borrowed(bytes)),
+        };
+        let Some(shown) = shown else { return };
         let seen = self.path.seen_by(ends);
         let transport = TransportContext {
             local_addr: seen.local,
@@ -190,7 +203,7 @@ impl Viewer {
             ecn: None,
             transport_protocol: if seen.tcp { TransportProtocol::TCP } else { TransportProtocol::UDP },
         };
-        let datagram = TaggedBytesMut { now: now.instant, transport, message: BytesMut::from(bytes) };
+        let datagram = TaggedBytesMut { now: now.instant, transport, message: BytesMut::from(&shown[..]) };
         // An error is a datagram the core did not like: the next one may be fine, and ICE times out if none is.
         if let Err(error) = self.connection.handle_read(datagram) {
             tracing::debug!(viewer = self.id.0, error = complaint::of_core(&error), "datagram refused");
@@ -346,6 +359,7 @@ impl Viewer {
             return self.close(CloseReason::Failed);
         }
         self.stream = stream;
+        self.srtp = srtp::agreed(now.instant, &mut self.connection);
         self.state = State::Connected;
         self.connected_at = Some(now.monotonic);
         self.last_heard = now.monotonic;
@@ -446,6 +460,7 @@ impl Viewer {
             connected_at: self.connected_at,
             peer: self.peer,
             path: self.selected,
+            srtp: self.srtp,
             pictures_sent: self.pictures_sent,
             pictures_dropped,
             packets_sent: counters.packets_sent,

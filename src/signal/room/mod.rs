@@ -71,7 +71,7 @@ pub enum Input<'a> {
     Revoked {
         link: &'a str,
     },
-    /// Messages to the seat were lost on their way.
+    /// Messages to the seat were lost on their way: it needs the state anew, and what was said.
     Behind {
         seat: SeatId,
     },
@@ -372,8 +372,8 @@ impl Room {
 
     /// Which lines it has nobody knows: it gets all there are, and leaves out those it had.
     fn catch_up(&self, to: SeatId, out: &mut Vec<Action>) {
-        out.push(Action::Tell { to, told: self.state.snapshot() });
-        out.extend(self.chat.lines().into_iter().map(|line| Action::Tell { to, told: Told::Chat(line) }));
+        let again = self.chat.lines().into_iter().map(Told::Chat).chain([self.state.snapshot()]);
+        out.extend(again.map(|told| Action::Tell { to, told }));
     }
 
     fn note(&mut self, id: SeatId, change: impl FnOnce(&mut Seat)) {

@@ -558,10 +558,10 @@ fn who_was_behind_gets_the_state_and_every_line_it_may_have_missed() {
     }
     assert_eq!(lines.len(), 60);
     let out = bench.input(Input::Behind { seat: bob });
-    assert!(matches!(&out[0], Action::Tell { to, told: Told::State { .. } } if *to == bob));
+    assert!(matches!(out.last(), Some(Action::Tell { to, told: Told::State { .. } }) if *to == bob), "{out:?}");
     let again: Vec<Action> =
         lines[10..].iter().map(|line| Action::Tell { to: bob, told: Told::Chat(line.clone()) }).collect();
-    assert_eq!(out[1..], again, "the same lines with the same times, in order: a page knows those it had");
+    assert_eq!(out[..50], again, "the same lines with the same times, in order: a page knows those it had");
     let times: BTreeSet<u64> = lines.iter().map(|line| line.at_ms).collect();
     assert_eq!(times.len(), 60);
 }

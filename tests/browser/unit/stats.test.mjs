@@ -24,6 +24,11 @@ test('rates are what grew between two readings', () => {
   assert.equal(figures.jitterBufferMs.toFixed(2), '10.00');
 });
 
+test('a new connection counts from zero: its rates are not known yet, and never below zero', () => {
+  const figures = digest(reading(4000, 1), reading(2000, 2));
+  assert.deepEqual([figures.fps, figures.kbps, figures.decodeMs, figures.jitterBufferMs], [null, null, null, null]);
+});
+
 test('one reading tells what needs no second one', () => {
   const figures = digest(reading(2000, 1));
   assert.equal(figures.fps, null);

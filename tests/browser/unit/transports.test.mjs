@@ -25,6 +25,21 @@ test('chat and values go over the data channel, all else over the socket, and ea
   assert.deepEqual(sent, [['socket', 'chat'], ['channel', 'chat'], ['channel', 'set'], ['socket', 'request'], ['socket', 'relay'], ['channel', 'request'], ['socket', 'chat']]);
 });
 
+test('while the channel\'s connection is not well, everything goes over the socket as long as there is one', () => {
+  const sent = [];
+  let well = false;
+  const transports = new Transports({ heard: () => {}, flows: () => well });
+  const [socket, channel] = [way('socket', sent), way('channel', sent)];
+  transports.useSocket(socket);
+  transports.useChannel(channel);
+  transports.send({ type: 'chat' });
+  socket.isOpen = false;
+  transports.send({ type: 'set' });
+  socket.isOpen = well = true;
+  transports.send({ type: 'chat' });
+  assert.deepEqual(sent, [['socket', 'chat'], ['channel', 'set'], ['channel', 'chat']]);
+});
+
 test('reach is told once per change, and only when the last way goes or the first one comes', () => {
   const changes = [];
   const transports = new Transports({ heard: () => {}, changed: (open) => changes.push(open) });

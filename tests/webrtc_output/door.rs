@@ -1,0 +1,52 @@
+//! The output with a stream behind it, and how viewers come and go.
+
+use crate::bars::Bars;
+use crate::receiver::{Options, Receiver};
+use rtcam::clock::Clock;
+use rtcam::config::WebRtcConfig;
+use rtcam::output::webrtc::WebRtc;
+use rtcam::output::{Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+pub fn start(bars: &Arc<Bars>, max_viewers: u32) -> Arc<WebRtc> {
+    let config = WebRtcConfig { udp_port: 0, max_viewers, ..WebRtcConfig::default() };
+    WebRtc::start(&config, IpAddr::V4(Ipv4Addr::LOCALHOST), bars.clone(), Clock::system()).expect("starts")
+}
+
+pub async fn join(door: &WebRtc, options: Options) -> (Receiver, ViewerId, mpsc::Receiver<ViewerEvent>) {
+    let receiver = Receiver::offer(options).await;
+    let (events, events_out) = mpsc::channel(8);
+    let reply = door.offer(Offer { sdp: receiver.sdp.clone(), events });
+    let answer = reply.await.expect("an answer comes").expect("the offer is good");
+    receiver.answer(&answer.sdp).await;
+    (receiver, answer.viewer, events_out)
+}
+
+pub async fn refused(door: &WebRtc, sdp: String) -> OfferError {
+    let (events, _) = mpsc::channel(8);
+    door.offer(Offer { sdp, events }).await.expect("an answer comes").expect_err("the offer is refused")
+}
+
+/// The next one about the connection; the data channel opens when it likes.
+pub async fn event(events: &mut mpsc::Receiver<ViewerEvent>) -> ViewerEvent {
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), events.recv());
+        match next.await.expect("an event in time").expect("an event") {
+            ViewerEvent::Channel(_) => {}
+            event => return event,
+        }
+    }
+}
+
+pub async fn gone(door: &WebRtc, bars: &Bars) {
+    for _ in 0..100 {
+        if door.viewers().is_empty() && !bars.is_watched() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("still there: {:?}", door.viewers());
+}

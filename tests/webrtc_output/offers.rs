@@ -1,0 +1,92 @@
+//! Offers and answers: what the answer states, what is refused, an ICE restart.
+
+use crate::bars::Bars;
+use crate::door::{event, gone, join, refused, start};
+use crate::receiver::{self, Options, Receiver};
+use rtcam::output::{CloseReason, Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId};
+use tokio::sync::mpsc;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_answer_states_what_the_stream_is() {
+    let bars = Bars::start();
+    let door = start(&bars, 4);
+    for profile in ["42e01f", "42001f"] {
+        let receiver = Receiver::offer(Options { profile_level_id: profile, ..Options::default() }).await;
+        let (events, _keep) = mpsc::channel(8);
+        let answer = door.offer(Offer { sdp: receiver.sdp.clone(), events }).await.expect("reply").expect("good");
+        let wanted = format!("profile-level-id={}0d", &profile[..4]);
+        assert!(answer.sdp.contains(&wanted), "{wanted} in {}", answer.sdp);
+        assert!(answer.sdp.contains("packetization-mode=1") && answer.sdp.contains("a=sendonly"));
+        assert!(answer.sdp.contains("a=setup:passive") && answer.sdp.contains("typ host"));
+        door.close(answer.viewer);
+        receiver.close().await;
+    }
+    gone(&door, &bars).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offers_that_cannot_work_are_refused_with_the_reason_and_leave_nothing() {
+    let bars = Bars::start();
+    let door = start(&bars, 1);
+    let vp8 = Receiver::offer(Options { codec: receiver::VP8, ..Options::default() }).await;
+    assert_eq!(refused(&door, vp8.sdp.clone()).await, OfferError::NoH264);
+    assert!(matches!(refused(&door, "hello".into()).await, OfferError::BadOffer(_)));
+    let good = Receiver::offer(Options::default()).await;
+    let broken = good.sdp.replace("a=mid:", "a=nid:");
+    assert!(matches!(refused(&door, broken).await, OfferError::BadOffer(_)));
+    gone(&door, &bars).await;
+    let (mut seated, _, _events) = join(&door, Options::default()).await;
+    seated.picture("the only place").await;
+    assert_eq!(refused(&door, good.sdp.clone()).await, OfferError::Full { max_viewers: 1 });
+    for receiver in [vp8, good, seated] {
+        receiver.close().await;
+    }
+    gone(&door, &bars).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_never_connects_is_closed_after_the_deadline() {
+    let bars = Bars::start();
+    let door = start(&bars, 4);
+    let receiver = Receiver::offer(Options::default()).await;
+    let (events, mut events_out) = mpsc::channel(8);
+    door.offer(Offer { sdp: receiver.sdp.clone(), events }).await.expect("reply").expect("good");
+    let ViewerEvent::Tried(tried) = event(&mut events_out).await else { panic!("what was tried comes first") };
+    assert_eq!((tried.ours.join(" "), tried.checks_received), ("host udp 4".to_string(), 0));
+    // whether its candidates are in the offer already is a matter of luck
+    assert!(tried.theirs.iter().all(|kind| kind == "host udp 4"), "{tried:?}");
+    assert_eq!(event(&mut events_out).await, ViewerEvent::Closed(CloseReason::ConnectTimeout));
+    receiver.close().await;
+    gone(&door, &bars).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ice_restart_keeps_the_viewer_and_gives_it_new_credentials() {
+    let bars = Bars::start();
+    let door = start(&bars, 1);
+    let (mut receiver, viewer, mut events) = join(&door, Options::default()).await;
+    for _ in 0..20 {
+        receiver.picture("before the restart").await;
+    }
+    let before = door.viewers()[0].connected_at;
+    let ufrag = |sdp: &str| sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:").map(str::to_owned));
+    for round in 0..2 {
+        let offer = receiver.restart_offer().await;
+        let old = receiver.remote_sdp().await;
+        let answer = door.restart(viewer, offer).await.expect("an answer comes").expect("it can restart");
+        assert_eq!(answer.viewer, viewer);
+        assert!(ufrag(&answer.sdp).is_some() && ufrag(&answer.sdp) != ufrag(&old), "new credentials, round {round}");
+        receiver.answer(&answer.sdp).await;
+        receiver.fresh_picture("after the restart").await;
+    }
+    assert_eq!(door.viewers()[0].connected_at, before, "one viewer all along");
+    assert_eq!(event(&mut events).await, ViewerEvent::Connected);
+    let rest: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert!(rest.iter().all(|event| *event == ViewerEvent::Channel(true)), "nothing else was told: {rest:?}");
+    let nobody = door.restart(ViewerId(99), receiver.sdp.clone()).await;
+    assert!(nobody.is_err(), "the question is dropped");
+    assert!(matches!(door.restart(viewer, "hello".into()).await, Ok(Err(OfferError::BadOffer(_)))));
+    receiver.fresh_picture("a bad restart harms nobody").await;
+    receiver.close().await;
+    gone(&door, &bars).await;
+}
