@@ -150,7 +150,7 @@ impl Sessions {
     }
 
     /// For the disk.
-    pub fn to_text(&mut self, at: Moment) -> String {
+    pub fn text(&mut self, at: Moment) -> String {
         self.0.retain(|session| !session.is_over(at));
         let sessions = self.0.iter().filter_map(|session| session.row(at)).collect();
         serde_json::to_string(&Listed { sessions }).expect("texts and numbers only")
