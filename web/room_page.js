@@ -73,7 +73,8 @@ export class RoomPage {
 
   /** Every message of the board that the session passes on. */
   hear(message) {
-    if (message.type === 'welcome' && !message.resumed) this.#state.forget();
+    // Without a viewer of ours the board may be another run of itself, which counts from the start.
+    if (message.type === 'welcome' && !(message.resumed && message.viewer)) this.#state.forget();
     for (const event of this.#room.hear(message)) this.#tell(event);
     this.#call.hear(message);
     this.#hearState(message);

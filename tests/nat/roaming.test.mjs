@@ -264,6 +264,7 @@ test('the server is killed and started again: nobody logs in again, names and ro
   const now = await Promise.all(pages.map(seatOf));
   const who = (all) => all.map(({ name, role }) => [name, role]);
   assert.deepEqual(who(now), who(seats));
+  await changeText(ann, 'after the restart', [bob, carl]);
   tell(`after the restart: seats ${JSON.stringify(now.map(({ id }) => id))}, were ${JSON.stringify(seats.map(({ id }) => id))}; in control ${now[0].holder}, was ${seats[0].holder}`);
 });
 
