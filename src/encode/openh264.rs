@@ -19,12 +19,14 @@ pub const NAME: &str = "openh264";
 
 const OPENING_BITS_PER_PIXEL: f64 = 0.12;
 /// Blocks that are like those of the picture before are not coded again. That saves half of the time, and leaves specks
-/// behind things that move: what changed a little in each picture was never coded. Measured over the test pattern: 5 of
-/// 1200 blocks off by up to 8 levels of chroma, none without the detection for 75 % more time (165 % on noisy pictures).
-/// Nothing in between was better. A key picture every 2 s leaves a tenth of the specks for 5 to 13 % more time, and is a
-/// burst that viewers wait for; that is `encoder.key_interval_s`, for those who mind. One level more luma in one picture a
-/// second, so that nothing in it is like before, does the same for 15 %, but makes predicted pictures of 58 KB where there
-/// is detail. A higher complexity and twice the bit rate change nothing.
+/// behind things that move slowly over a smooth ground: what changed a little in each picture was never coded. Measured over
+/// the test pattern: 5 of 1200 blocks off by up to 8 levels of chroma, none without the detection for 75 % more time (80 to
+/// 165 % on real and on noisy pictures). Real clips that come to rest show none: 41 to 47 dB, no block's mean error above 6
+/// levels. Nothing in between was better. A key picture every 2 s leaves a tenth of the specks for 5 to 13 % more time, and
+/// is a burst that viewers wait for; that is `encoder.key_interval_s`, for those who mind. A key picture when the clips come
+/// to rest gains 2 dB on one and loses 1.4 on another. One level more luma in one picture a second, so that no block is
+/// like before, does it for 15 %, but makes predicted pictures of 58 KB where there is detail. A higher complexity and
+/// twice the bit rate change nothing.
 const BACKGROUND_DETECTION: bool = true;
 
 pub struct OpenH264 {
