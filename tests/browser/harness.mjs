@@ -43,12 +43,22 @@ export async function freePort() {
   return port;
 }
 
-/** A running server; `settings` are `section.key=value`. */
+/** What servers leave behind, until the tests of a file are through. */
+const states = [];
+process.on('exit', () => states.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true })));
+
+function freshState() {
+  states.push(fs.mkdtempSync(path.join(os.tmpdir(), 'rtcam-state-')));
+  return states.at(-1);
+}
+
+/** A running server; `settings` are `section.key=value`. One that is given the `state` of another goes on where that ended. */
 export class Server {
   #log = '';
 
-  static async start({ settings = [], config = null, port = null, source = 'pattern' } = {}) {
+  static async start({ settings = [], config = null, port = null, source = 'pattern', state = freshState() } = {}) {
     const server = new Server();
+    server.state = state;
     server.port = port ?? (await freePort());
     server.url = `http://127.0.0.1:${server.port}/`;
     server.#spawn(['run', ...(config ? ['--config', config] : []), ...setFlags([`camera.source=${source}`, 'camera.timecode=true',
@@ -59,8 +69,8 @@ export class Server {
 
   #spawn(args) {
     if (!process.env.RTCAM_BIN) throw new Error('RTCAM_BIN must name the rtcam binary');
-    // links and certificates of a test are none of the machine's
-    const env = { STATE_DIRECTORY: path.join(ARTEFACTS, 'state'), ...process.env };
+    // links, certificates and seats of a test are none of the machine's, nor of another test
+    const env = { ...process.env, STATE_DIRECTORY: this.state };
     this.child = spawn(process.env.RTCAM_BIN, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (text) => { this.#log = (this.#log + text).slice(-8000); });

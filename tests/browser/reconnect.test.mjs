@@ -20,7 +20,7 @@ test('after a crash and a restart of the server every page is live again by itse
     assert.match(await wordsOf(english), /^Reconnecting/);
     assert.match(await wordsOf(chinese), /重新连接/);
 
-    server = await Server.start({ port });
+    server = await Server.start({ port, state: server.state });
     const restarted = Date.now();
     for (const page of [english, chinese]) await untilState(page, 'live', 20000);
     tell(`both live ${Date.now() - restarted} ms after the server was back`);

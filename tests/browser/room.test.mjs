@@ -130,7 +130,7 @@ test('a reload keeps seat, name and role; a restart of the server brings everybo
     const { port } = running.server;
     await running.server.stop('SIGTERM');
     for (const page of [ann, bob, carl]) await untilState(page, 'reconnecting', 6000);
-    running.server = await Server.start({ config, port });
+    running.server = await Server.start({ config, port, state: running.server.state });
     const restarted = Date.now();
     for (const page of [ann, bob, carl]) await untilState(page, 'live', 30000);
     tell(`all three live ${Date.now() - restarted} ms after the server was back`);

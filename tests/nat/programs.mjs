@@ -10,10 +10,13 @@ const RTCAM = process.env.RTCAM_BIN;
 export const PASSWORD = 'guest-password';
 export const HASH = '$argon2id$v=19$m=64,t=1,p=1$5YRROarqqIvO5SWWO5yq2Q$AKl3bz/pQZCAf8n5No53t9Q/DWr1m/ErggMu5MJSBDQ';
 
-/** rtcam in a namespace; resolves when it serves. */
+let started = 0;
+
+/** rtcam in a namespace, with a state folder of its own unless the text names one; resolves when it serves. */
 export async function startRtcam(space, text) {
   const file = `/run/${space}.toml`;
-  fs.writeFileSync(file, text);
+  started += 1;
+  fs.writeFileSync(file, text.includes('state_dir =') ? text : `state_dir = "/run/${space}-${started}"\n${text}`);
   const rtcam = start(space, RTCAM, ['run', '--config', file]);
   for (let i = 0; i < 150; i++) {
     if (rtcam.out.includes('open http://')) return rtcam;

@@ -18,8 +18,8 @@ const BACK_WITHIN_MS = 20_000;
 /** What was sent into a connection that is dead comes again when the board or the page knows. */
 const MISSED_WITHIN_MS = 20_000;
 
-const CONFIG = `
-  state_dir = "/run/wire-state"
+const config = (state) => `
+  state_dir = "/run/${state}"
   [camera]
   source = "pattern"
   width = 320
@@ -37,7 +37,7 @@ const CONFIG = `
 const USERS = [['Ann', 'host'], ['Bob', 'operator'], ['Carl', 'viewer']]
   .map(([name, role]) => `[[auth.user]]\nname = "${name}"\nrole = "${role}"\npassword_hash = "${HASH}"`).join('\n');
 
-const [WITH_LOGINS, OPEN] = [`${CONFIG}\n${USERS}`, `${CONFIG}\nmode = "open"\nopen_role = "host"`];
+const [WITH_LOGINS, OPEN] = [`${config('wire-logins')}\n${USERS}`, `${config('wire-open')}\nmode = "open"\nopen_role = "host"`];
 
 let rtcam;
 let browsers = {};
@@ -240,11 +240,11 @@ test('only media is lost: the room lives on, the page says so, the picture retur
 }));
 
 /** SIGKILL, and after a while of nobody there the same program once more. The time since it serves. */
-async function killAndStart(pages, config) {
+async function killAndStart(pages, text) {
   rtcam.kill('SIGKILL');
   await rtcam.ended;
   for (const page of pages) await eventually(() => page.evaluate(() => globalThis.rtcam.state), (state) => state === 'reconnecting', 'noticed', 10_000);
-  rtcam = await startRtcam('wire-board', config);
+  rtcam = await startRtcam('wire-board', text);
   return Date.now();
 }
 
