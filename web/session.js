@@ -166,6 +166,7 @@ export class Session {
   }
 
   #tell() {
+    this.#transports.look();
     this.#changed(this.view);
   }
 

@@ -32,7 +32,7 @@ export class Transports {
     this.look();
   }
 
-  /** One of the two opened or closed by itself. */
+  /** One of the two opened or closed by itself, or the channel's connection is well or not. */
   look() {
     if (this.open === this.#wasOpen) return;
     this.#wasOpen = this.open;
@@ -40,7 +40,7 @@ export class Transports {
   }
 
   get open() {
-    return Boolean(this.#socket?.isOpen || this.#channel?.isOpen);
+    return Boolean(this.#socket?.isOpen || (this.#channel?.isOpen && this.#flows()));
   }
 
   /** False when there is no way, or the message was not taken. */

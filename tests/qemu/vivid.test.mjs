@@ -153,6 +153,8 @@ describe("the camera's own controls, set by people of the room", () => {
   const soFar = () => [ann, bob].map(({ heard }) => heard.length);
 
   before(async () => {
+    // of a test above that failed or was left out
+    await guest.sh('kill $(cat /tmp/rtcam.pid) && sleep 3 || true');
     await guest.sh('v4l2-ctl -d0 -c brightness=128,gain_automatic=0,contrast=128,menu=3,horizontal_flip=0');
     await rtcam.start({ ...single, format: 'NV12' }, '[[camera.preset]]\nname = "night"\ncontrols = { brightness = 7, contrast = 200, horizontal_flip = true }');
     await rtcam.live();
@@ -217,7 +219,7 @@ describe("the camera's own controls, set by people of the room", () => {
   });
 
   it('a value out of range and one that can only be read are refused', async () => {
-    for (const values of [{ 'control.brightness': 100_000 }, { 'control.read_only_integer_32_bits': 1 }]) {
+    for (const values of [{ 'control.brightness': 100_000 }, { 'control.enable_capture_scaler': false }]) {
       const from = soFar();
       ann.set(values);
       await ann.until('error', ({ code }) => code === 'bad-value', SAID_WITHIN_MS, from[0]);

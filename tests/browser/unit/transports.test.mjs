@@ -40,6 +40,18 @@ test('while the channel\'s connection is not well, everything goes over the sock
   assert.deepEqual(sent, [['socket', 'chat'], ['channel', 'set'], ['channel', 'chat']]);
 });
 
+test('a channel whose connection is not well is no way to anybody', () => {
+  const changes = [];
+  let well = true;
+  const transports = new Transports({ heard: () => {}, changed: (open) => changes.push(open), flows: () => well });
+  transports.useChannel(way('channel', []));
+  well = false;
+  transports.look();
+  well = true;
+  transports.look();
+  assert.deepEqual(changes, [true, false, true]);
+});
+
 test('reach is told once per change, and only when the last way goes or the first one comes', () => {
   const changes = [];
   const transports = new Transports({ heard: () => {}, changed: (open) => changes.push(open) });
