@@ -221,7 +221,7 @@ impl Gate {
 
     fn sessions_text(&self) -> String {
         self.0.ahead_us.store(self.ahead_us(), Ordering::Relaxed);
-        self.sessions().text(self.moment())
+        self.sessions().to_text(self.moment())
     }
 
     /// Call every now and then: what was written with a clock that has been set since is written anew.

@@ -94,6 +94,8 @@ struct Line {
     viewer: Option<ViewerId>,
     /// The viewer's "sync" channel is open.
     channel: bool,
+    /// It has asked for the picture: until then it is not worth a line in the log, of which a crowd could make thousands.
+    is_logged: bool,
 }
 
 /// What the lounge wants of the task that serves a seat.
@@ -241,7 +243,7 @@ impl Lounge {
         let (place, older) = self.seat(&mut inner, seat, talks);
         inner.room.handle(at, Input::Socket { seat, open: talks }, &mut actions);
         self.perform(&mut inner, actions);
-        info!(seat = seat.0, role = ?seated.seat.role, resumed = seated.resumed, "room: somebody is here");
+        debug!(seat = seat.0, role = ?seated.seat.role, resumed = seated.resumed, "room: somebody is here");
         if !seated.resumed {
             self.note(at, "joined", json!({"seat": seat, "name": seated.seat.name, "role": seated.seat.role}));
         }
@@ -259,9 +261,11 @@ impl Lounge {
         let epoch = inner.last_epoch;
         let (text_in, texts) = mpsc::channel(self.texts);
         let (order_in, orders) = mpsc::channel(ORDERS);
-        let mut line = Line { epoch, texts: talks.then_some(text_in), orders: order_in, viewer: None, channel: false };
+        let texts_in = talks.then_some(text_in);
+        let mut line =
+            Line { epoch, texts: texts_in, orders: order_in, viewer: None, channel: false, is_logged: false };
         let older = inner.lines.remove(&seat).and_then(|older| {
-            (line.viewer, line.channel) = (older.viewer, older.channel);
+            (line.viewer, line.channel, line.is_logged) = (older.viewer, older.channel, older.is_logged);
             let (give, call) = oneshot::channel();
             older.orders.try_send(Order::HandOver(give)).is_ok().then_some(call)
         });
@@ -283,6 +287,9 @@ impl Lounge {
             if changed {
                 had_channel = line.channel;
                 (line.viewer, line.channel) = (viewer, false);
+            }
+            if viewer.is_some() && !std::mem::replace(&mut line.is_logged, true) {
+                info!(seat = place.seat.0, "room: somebody watches");
             }
         });
         if changed {
@@ -385,9 +392,11 @@ impl Lounge {
                     }
                 }
                 Action::End { seat, reason } => {
-                    info!(seat = seat.0, ?reason, "room: somebody has left");
                     self.note(self.moment(), "left", json!({"seat": seat, "reason": reason}));
                     if let Some(line) = inner.lines.remove(&seat) {
+                        if line.is_logged {
+                            info!(seat = seat.0, ?reason, "room: somebody has left");
+                        }
                         // full or closed: its task ends by itself
                         let _ = line.orders.try_send(Order::End(reason));
                     }

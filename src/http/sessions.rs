@@ -150,9 +150,9 @@ impl Sessions {
     }
 
     /// For the disk.
-    pub fn text(&mut self, at: Moment) -> String {
-        self.0.retain(|session| !session.is_over(at));
-        let sessions = self.0.iter().filter_map(|session| session.row(at)).collect();
+    pub fn to_text(&self, at: Moment) -> String {
+        let lasting = self.0.iter().filter(|session| !session.is_over(at));
+        let sessions = lasting.filter_map(|session| session.row(at)).collect();
         serde_json::to_string(&Listed { sessions }).expect("texts and numbers only")
     }
 

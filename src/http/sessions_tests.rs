@@ -47,7 +47,7 @@ fn add(sessions: &mut Sessions, n: usize, identity: Identity, now: Moment) {
 fn left_after(span_s: u64) -> String {
     let mut sessions = Sessions::default();
     add(&mut sessions, 1, user("anna"), at(100, NOW_S));
-    sessions.text(at(100 + span_s, NOW_S + span_s))
+    sessions.to_text(at(100 + span_s, NOW_S + span_s))
 }
 
 fn again(text: &str) -> Sessions {
@@ -109,7 +109,7 @@ fn after_a_restart_a_session_opens_with_todays_role_for_what_is_left_of_it() {
     assert!(sessions.identity(&token(1), at(4 + left_s, start_s + left_s - 1)).is_some());
     assert!(sessions.identity(&token(1), at(5 + left_s, start_s + left_s)).is_none());
     // and what a third run finds is no longer than that
-    let mut third = again(&again(&text).text(at(5, start_s)));
+    let mut third = again(&again(&text).to_text(at(5, start_s)));
     assert!(third.identity(&token(1), at(1, NOW_S + LIFE.as_secs() - 1)).is_some());
     assert!(again(&text).identity(&token(1), at(1, NOW_S + LIFE.as_secs())).is_none());
 }
@@ -127,19 +127,19 @@ fn a_wall_clock_that_is_stepped_between_or_after_two_runs_never_lengthens_a_sess
         assert!(sessions.identity(&token(1), at(5, NOW_S + 3600)).is_some());
         let late = at(6 + LIFE.as_secs() - 3600, step_s);
         assert!(sessions.identity(&token(1), late).is_none(), "{step_s}: the monotonic clock ends it");
-        assert_eq!(again(&sessions.text(late)).0.len(), 0);
+        assert_eq!(again(&sessions.to_text(late)).0.len(), 0);
     }
     // begun while the clock was ten years ahead: afterwards it was made in the future
     let mut ahead = Sessions::default();
     add(&mut ahead, 1, user("anna"), at(100, NOW_S + TEN_YEARS_S));
-    let text = ahead.text(at(101, NOW_S + TEN_YEARS_S));
+    let text = ahead.to_text(at(101, NOW_S + TEN_YEARS_S));
     assert!(again(&text).identity(&token(1), at(5, NOW_S)).is_none());
     // ... unless this run heard the right time and wrote it down
-    let text = ahead.text(at(102, NOW_S));
+    let text = ahead.to_text(at(102, NOW_S));
     assert!(again(&text).identity(&token(1), at(5, NOW_S + 10)).is_some());
     assert!(again(&text).identity(&token(1), at(5, NOW_S + LIFE.as_secs())).is_none());
     // on a board without a clock nobody could tell when it ends
-    assert_eq!(again(&ahead.text(at(102, 1000))).0.len(), 0);
+    assert_eq!(again(&ahead.to_text(at(102, 1000))).0.len(), 0);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn who_is_no_longer_in_the_config_does_not_come_back() {
     sessions.add(&token(3), user("anna"), Some([8; 32]), LIFE, now);
     add(&mut sessions, 4, by_link("a"), now);
     add(&mut sessions, 5, by_link("gone"), now);
-    let mut sessions = again(&sessions.text(now));
+    let mut sessions = again(&sessions.to_text(now));
     let known: Vec<usize> = (1..=5).filter(|n| sessions.identity(&token(*n), at(1, NOW_S)).is_some()).collect();
     assert_eq!(known, [1, 4], "the user with the same password, and the link that is known");
 }
