@@ -165,11 +165,13 @@ export function buildIpv6() {
 /** One wire with three machines: the board, somebody at home, and somebody who goes about. The board is the router of two
  *  networks on it. */
 export function buildWire() {
+  // an IPv6 address that comes up a second later is a change of network: Chromium gives up what it is loading just then
   const machine = (name, address) => `
     netns add wire-${name}
     link add name wire-${name} type veth peer name eth0 netns wire-${name}
     link set wire-${name} master wire up
     -n wire-${name} link set lo up
+    -n wire-${name} link set eth0 addrgenmode none
     -n wire-${name} link set eth0 up
     -n wire-${name} addr add ${address}/24 dev eth0`;
   batch(`

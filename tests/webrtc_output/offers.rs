@@ -3,7 +3,9 @@
 use crate::bars::Bars;
 use crate::door::{event, gone, join, refused, start};
 use crate::receiver::{self, Options, Receiver};
+use rtcam::output::webrtc::WebRtc;
 use rtcam::output::{CloseReason, Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,6 +62,24 @@ async fn a_viewer_that_never_connects_is_closed_after_the_deadline() {
     gone(&door, &bars).await;
 }
 
+/// Given to a core that has no path they would be lost, and the viewer would ask for each of their packets.
+async fn pictures_wait_for_the_new_path(door: &WebRtc, receiver: &mut Receiver, viewer: ViewerId) {
+    let offer = receiver.restart_offer().await;
+    let answer = door.restart(viewer, offer).await.expect("an answer comes").expect("it can restart");
+    // twice the time between two statistics
+    let pause = || tokio::time::sleep(Duration::from_millis(500));
+    pause().await;
+    let sent = door.viewers()[0].pictures_sent;
+    pause().await;
+    assert_eq!(door.viewers()[0].pictures_sent, sent, "the answer is still on its way");
+    let resent = door.viewers()[0].packets_resent;
+    receiver.answer(&answer.sdp).await;
+    receiver.fresh_picture("by the new path").await;
+    pause().await;
+    let after = door.viewers()[0].clone();
+    assert!(after.pictures_sent > sent && after.packets_resent == resent, "{after:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ice_restart_keeps_the_viewer_and_gives_it_new_credentials() {
     let bars = Bars::start();
@@ -80,6 +100,7 @@ async fn an_ice_restart_keeps_the_viewer_and_gives_it_new_credentials() {
         receiver.fresh_picture("after the restart").await;
     }
     assert_eq!(door.viewers()[0].connected_at, before, "one viewer all along");
+    pictures_wait_for_the_new_path(&door, &mut receiver, viewer).await;
     assert_eq!(event(&mut events).await, ViewerEvent::Connected);
     let rest: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
     assert!(rest.iter().all(|event| *event == ViewerEvent::Channel(true)), "nothing else was told: {rest:?}");

@@ -353,7 +353,8 @@ impl MediaLoop {
         while std::mem::take(&mut busy) {
             for at in 0..count {
                 let entry = &mut work.seated[(work.first + at) % count];
-                if entry.viewer.state() != State::Connected || entry.viewer.is_silent(now) {
+                let viewer = &entry.viewer;
+                if viewer.state() != State::Connected || viewer.is_silent(now) || viewer.is_searching() {
                     continue;
                 }
                 if entry.viewer.is_over_tcp() && work.tcp.is_backed_up(entry.viewer.id) {

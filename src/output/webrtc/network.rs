@@ -157,6 +157,38 @@ fn usable(mut addresses: Vec<SocketAddr>, bind: IpAddr) -> Vec<SocketAddr> {
     addresses
 }
 
+/// Where names lead. One that cannot be looked up for a while leads where it led before.
+struct Names(Vec<Name>);
+
+#[derive(Clone, Default)]
+struct Name {
+    addresses: Vec<SocketAddr>,
+    fails: bool,
+}
+
+impl Names {
+    fn new(count: usize) -> Names {
+        Names(vec![Name::default(); count])
+    }
+
+    fn lead_to(&mut self, at: usize, addresses: Vec<SocketAddr>) {
+        let (v4, v6): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses.into_iter().partition(SocketAddr::is_ipv4);
+        let one_each = v4.iter().take(1).chain(v6.iter().take(1));
+        let rest = v4.iter().skip(1).chain(v6.iter().skip(1));
+        let addresses = one_each.chain(rest).copied().take(ADDRESSES_PER_NAME).collect();
+        self.0[at] = Name { addresses, fails: false };
+    }
+
+    /// False: it has failed before, and that was told.
+    fn fails_newly(&mut self, at: usize) -> bool {
+        !std::mem::replace(&mut self.0[at].fails, true)
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.0.iter().flat_map(|name| name.addresses.iter().copied()).collect()
+    }
+}
+
 fn start_resolver(
     hosts: Vec<(String, u16)>,
     bind: IpAddr,
@@ -165,16 +197,19 @@ fn start_resolver(
 ) -> Option<SyncSender<()>> {
     let (ask, asked) = sync_channel(1);
     let resolve = move || {
+        let mut names = Names::new(hosts.len());
         while asked.recv().is_ok() {
-            let mut found = Vec::new();
-            for (host, port) in &hosts {
-                match (host.as_str(), *port).to_socket_addrs() {
-                    Ok(addresses) => {
-                        found.extend(usable(addresses.collect(), bind).into_iter().take(ADDRESSES_PER_NAME))
+            for (at, (host, port)) in hosts.iter().enumerate() {
+                let looked_up = (host.as_str(), *port).to_socket_addrs();
+                match looked_up.map(|addresses| usable(addresses.collect(), bind)) {
+                    Ok(addresses) => names.lead_to(at, addresses),
+                    Err(error) if names.fails_newly(at) => {
+                        tracing::warn!("webrtc.ice_server: look up {host}: {error}; trying again")
                     }
-                    Err(error) => tracing::warn!("webrtc.ice_server: look up {host}: {error}; trying again"),
+                    Err(_) => {}
                 }
             }
+            let found = names.addresses();
             // full: the next question comes in a while
             if media.try_send(ToMedia::StunServers(found)).is_ok() {
                 waker.wake();
@@ -208,6 +243,20 @@ mod tests {
         let two = ["192.0.2.1:1", "[2001:db8::1]:1"].map(|a| a.parse::<SocketAddr>().expect("an address"));
         assert_eq!(usable(two.to_vec(), all), two);
         assert_eq!(usable(two.to_vec(), "10.0.0.1".parse().expect("an address")), two[..1]);
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_looked_up_leads_where_it_led_before_and_is_told_once() {
+        let address = |n: u8| SocketAddr::from(([192, 0, 2, n], 3478));
+        let mut names = Names::new(2);
+        assert!(names.fails_newly(0) && !names.fails_newly(0));
+        names.lead_to(0, (1..=9).map(address).collect());
+        names.lead_to(1, vec![address(20)]);
+        assert!(names.fails_newly(0), "it worked in between");
+        assert_eq!(names.addresses(), [1, 2, 3, 20].map(address));
+        let v6 = |n: u16| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, n], 3478));
+        names.lead_to(0, vec![v6(1), v6(2), v6(3), address(1), address(2)]);
+        assert_eq!(names.addresses(), [address(1), v6(1), address(2), address(20)], "not of one version only");
     }
 
     #[test]

@@ -108,22 +108,28 @@ pub fn kind(line: &str) -> Option<String> {
 }
 
 /// Where browsers may reach us: the bound address, or every address of the machine when bound to all of them.
-/// Loopback only when there is nothing else; IPv6 link-local never (it needs a zone the browser does not know).
+/// See `reachable`.
 pub fn own_addresses(bind: IpAddr) -> Vec<IpAddr> {
     if !bind.is_unspecified() {
         return vec![bind];
     }
-    let mut all: Vec<IpAddr> = if_addrs::get_if_addrs()
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|i| !i.is_link_local())
-        .map(|i| i.ip())
-        .collect();
+    match if_addrs::get_if_addrs() {
+        Ok(interfaces) => reachable(interfaces.iter().map(|interface| interface.ip()).collect()),
+        Err(error) => {
+            tracing::warn!("webrtc: read this machine's addresses: {error}; the answer names none of them");
+            Vec::new()
+        }
+    }
+}
+
+/// Loopback only when there is nothing else; IPv6 link-local never (it needs a zone the browser does not know).
+fn reachable(mut all: Vec<IpAddr>) -> Vec<IpAddr> {
+    all.retain(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()));
     if all.iter().any(|ip| !ip.is_loopback()) {
         all.retain(|ip| !ip.is_loopback());
     }
-    // IPv4 first: it is the one that works in most houses
-    all.sort_by_key(|ip| ip.is_ipv6());
+    // IPv4 first: it is the one that works in most houses. Last what a cable without a DHCP server gives itself
+    all.sort_by_key(|ip| (matches!(ip, IpAddr::V4(v4) if v4.is_link_local()), ip.is_ipv6()));
     all.truncate(MAX_ADDRESSES);
     all
 }
@@ -149,6 +155,15 @@ mod tests {
         assert!(!all.is_empty() && all.len() <= MAX_ADDRESSES);
         let loopbacks = all.iter().filter(|a| a.is_loopback()).count();
         assert!(loopbacks == 0 || loopbacks == all.len(), "loopback only when there is nothing else: {all:?}");
+    }
+
+    #[test]
+    fn a_board_on_a_bare_cable_has_an_address() {
+        let all = ["127.0.0.1", "::1", "fe80::1", "169.254.7.7"].map(ip);
+        assert_eq!(reachable(all.to_vec()), [ip("169.254.7.7")]);
+        let all = ["169.254.7.7", "2001:db8::5", "10.0.0.5", "127.0.0.1"].map(ip);
+        assert_eq!(reachable(all.to_vec()), ["10.0.0.5", "2001:db8::5", "169.254.7.7"].map(ip));
+        assert_eq!(reachable(vec![ip("fe80::1"), ip("127.0.0.1")]), [ip("127.0.0.1")]);
     }
 
     #[test]

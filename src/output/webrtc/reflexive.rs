@@ -8,6 +8,7 @@ use crate::output::NatKind;
 use crate::units::Micros;
 use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, TransactionId};
 use rtc::stun::xoraddr::XorMappedAddress;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -61,8 +62,10 @@ pub struct Found {
 }
 
 impl Reflexive {
-    /// Replaces the servers; what those that stay have said is kept.
+    /// Replaces the servers; what those that stay have said is kept. Two names may lead to one server.
     pub fn set_servers(&mut self, mut servers: Vec<SocketAddr>) {
+        let mut known = HashSet::new();
+        servers.retain(|server| known.insert(*server));
         servers.truncate(MAX_TARGETS);
         let mut before = std::mem::take(&mut self.targets);
         for server in servers {
@@ -205,6 +208,18 @@ mod tests {
             assert!(reflexive.datagram(at(20), address(OWN), server, &answer(&request, mapped)));
         }
         reflexive
+    }
+
+    #[test]
+    fn two_names_of_one_server_are_one_server() {
+        let mut reflexive = Reflexive::default();
+        reflexive.set_servers([A, B, A].map(address).to_vec());
+        let requests = asked(&mut reflexive, at(0));
+        assert_eq!(requests.len(), 2);
+        for (server, request) in requests {
+            assert!(reflexive.datagram(at(20), address(OWN), server, &answer(&request, OWN)));
+        }
+        assert!(reflexive.found(at(20)).complete);
     }
 
     #[test]

@@ -100,12 +100,15 @@ impl TcpIce {
 
     /// Takes newcomers in.
     pub fn accept(&mut self, now: Micros) {
-        let Some(listener) = self.listener.as_ref().filter(|_| now >= self.paused_until) else { return };
         // a few a turn: pictures have their turn too
         for _ in 0..8 {
+            let Some(listener) = self.listener.as_ref().filter(|_| now >= self.paused_until) else { return };
             match listener.accept() {
                 Ok((stream, peer)) => match Connection::new(stream, peer, now) {
-                    Ok(connection) => self.connections.push(connection),
+                    Ok(connection) => {
+                        self.connections.push(connection);
+                        self.enforce_bounds();
+                    }
                     Err(error) => tracing::debug!(%error, "webrtc: a TCP connection was gone at once"),
                 },
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -117,7 +120,6 @@ impl TcpIce {
                 }
             }
         }
-        self.enforce_bounds();
     }
 
     /// Over the bounds the oldest nameless connection goes; where all have names, the newest does.
@@ -247,6 +249,7 @@ impl Connection {
     fn flush(&mut self, now: Micros) {
         while self.writer.is_backed_up() {
             match self.stream.write(self.writer.unsent()) {
+                Ok(0) => return self.over = true,
                 Ok(sent) => {
                     self.writer.sent(sent);
                     self.stuck_since = None;

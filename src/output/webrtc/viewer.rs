@@ -149,8 +149,8 @@ impl Viewer {
         Ok((viewer, answer.sdp))
     }
 
-    /// Finds the path anew (ICE restart) and gives the answer. Until then nothing goes out; the pictures of that time are
-    /// not sent later. After an error the viewer goes on as it was, or is closed by its own timers.
+    /// Finds the path anew (ICE restart) and gives the answer. The core forgets the old path at once: until the new one
+    /// stands pictures wait in the viewer's queue, see `is_searching`. After an error the viewer goes on as it was, or is closed by its own timers.
     pub fn restart(&mut self, now: Now, offer: String, terms: &Terms) -> Result<String, OfferError> {
         let answer = negotiation::again(now, &mut self.connection, offer, terms)?;
         if answer.ufrag != self.ufrag {
@@ -248,6 +248,9 @@ impl Viewer {
         while let Some(event) = self.connection.poll_event() {
             self.event(now, event);
         }
+        if self.searching && self.has_path() {
+            self.path_found();
+        }
         if self.state == State::Connected && self.peer_said_goodbye() {
             self.close(CloseReason::Left);
         }
@@ -293,11 +296,9 @@ impl Viewer {
                 RTCPeerConnectionState::Closed => self.close(CloseReason::Left),
                 _ => {}
             },
-            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(state) => match state {
-                RTCIceConnectionState::Failed => self.close(self.failure()),
-                RTCIceConnectionState::Connected => self.path_found(),
-                _ => {}
-            },
+            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(RTCIceConnectionState::Failed) => {
+                self.close(self.failure());
+            }
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
                 self.channels.opened(&mut self.connection, id, &self.events);
             }
@@ -312,6 +313,12 @@ impl Viewer {
     fn peer_said_goodbye(&mut self) -> bool {
         let sender = self.connection.rtp_sender(self.sender);
         sender.and_then(|sender| sender.transport().map(|dtls| dtls.state())) == Some(RTCDtlsTransportState::Closed)
+    }
+
+    fn has_path(&mut self) -> bool {
+        let sender = self.connection.rtp_sender(self.sender);
+        let dtls = sender.as_ref().and_then(|sender| sender.transport());
+        dtls.is_some_and(|dtls| dtls.ice_transport().get_selected_candidate_pair().is_some())
     }
 
     fn path_found(&mut self) {
@@ -413,6 +420,11 @@ impl Viewer {
     /// No check of consent for a while: the page sleeps or its network is gone. Pictures would only fill the path.
     pub fn is_silent(&self, now: Now) -> bool {
         now.monotonic.since(self.last_heard) >= SILENT_AFTER
+    }
+
+    /// The core has no path and would drop what it is given; packets with numbers that never went out look like loss.
+    pub fn is_searching(&self) -> bool {
+        self.searching
     }
 
     /// Pictures go by a TCP connection, which may be backed up.
