@@ -91,7 +91,7 @@ async fn a_damaged_or_endless_file_is_a_warning_and_a_fresh_room() {
         let welcome = hear(&mut socket, "welcome").await;
         assert_eq!((&welcome["seat"]["id"], &welcome["resumed"]), (&json!(1), &json!(false)));
         assert_eq!(welcome["logged_in"], false);
-        assert_eq!(get(&program, "/healthz").await.status, 200);
+        assert_eq!(get(&program, "/").await.status, 200);
         for file in ["room.json", "sessions.json"] {
             assert!(program.log().contains(&format!("{file} in the state folder")), "{}", program.log());
         }
