@@ -83,6 +83,8 @@ async fn after_a_power_cut_logins_open_and_everybody_is_back_in_their_seat() {
 async fn a_damaged_or_endless_file_is_a_warning_and_a_fresh_room() {
     let mut program = Program::start(&[]);
     for text in ["{\"last\": 7", &"[".repeat(2 << 20)] {
+        // else it may write its own over it
+        program.kill();
         program.write_state_file("room.json", text);
         program.write_state_file("sessions.json", text);
         program = program.kill_and_start_again(&[]);
