@@ -38,9 +38,13 @@ impl Program {
 
     /// As after `kill -9` or a power cut: nobody said goodbye, and the state is what was on the disk.
     pub fn kill_and_start_again(mut self, settings: &[&str]) -> Program {
+        self.kill();
+        Program::start_in(self.folder.clone(), settings)
+    }
+
+    pub fn kill(&mut self) {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it is ours");
-        Program::start_in(self.folder.clone(), settings)
     }
 
     fn start_in(folder: Arc<tempfile::TempDir>, settings: &[&str]) -> Program {
