@@ -281,18 +281,22 @@ impl MppEncoder {
     fn collect(&mut self, out: &mut AccessUnit, started: Micros) -> Result<bool> {
         let before = out.bytes.len();
         loop {
-            let Some(packet) = self.session.take()? else {
-                let waited = self.clock.now().since(started);
-                if waited >= STUCK {
-                    return Err(stuck(waited));
+            let packet = self.session.take()?;
+            if let Some(packet) = &packet {
+                out.bytes.extend_from_slice(packet.bytes());
+                if packet.ends_picture() {
+                    let has_idr =
+                        || h264::nal_units(&out.bytes[before..]).any(|nal| h264::nal_type(nal) == h264::NAL_IDR);
+                    return Ok(packet.intra().unwrap_or_else(has_idr));
                 }
+            }
+            // also with a library that sends parts of a picture without end
+            let waited = self.clock.now().since(started);
+            if waited >= STUCK {
+                return Err(stuck(waited));
+            }
+            if packet.is_none() {
                 self.clock.sleep(PAUSE);
-                continue;
-            };
-            out.bytes.extend_from_slice(packet.bytes());
-            if packet.ends_picture() {
-                let has_idr = || h264::nal_units(&out.bytes[before..]).any(|nal| h264::nal_type(nal) == h264::NAL_IDR);
-                return Ok(packet.intra().unwrap_or_else(has_idr));
             }
         }
     }
@@ -307,7 +311,7 @@ impl MppEncoder {
 }
 
 fn stuck(waited: Duration) -> Error {
-    Error::new(ErrorKind::Io, format!("mpp: stuck: no packet within {:.1} s", waited.as_secs_f64()))
+    Error::new(ErrorKind::Io, format!("mpp: stuck: no whole picture within {:.1} s", waited.as_secs_f64()))
 }
 
 /// Camera buffers the encoder knows, each imported once. They belong to one queue: when another one lends (the camera

@@ -43,7 +43,7 @@ pub const TEXTS: usize = 256;
 const ORDERS: usize = 8;
 /// How often deadlines are looked at, and how long several changes of the state are gathered into one.
 const TICK: Duration = Duration::from_millis(250);
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 /// How often hosts who look are told who watches.
 const TABLE_EVERY: Duration = Duration::from_secs(2);
 /// How often each viewer gets a line in the log of viewers.
