@@ -1,9 +1,9 @@
 //! The WebRTC output against a real peer over loopback: pictures, joins, leaves, bad offers, hostile datagrams.
 #![allow(clippy::disallowed_methods)]
 
+#[allow(dead_code)]
 mod bars;
 mod door;
-mod joins;
 mod network;
 mod offers;
 mod pictures;
