@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Role;
+use crate::output::CloseReason;
 use crate::signal::message::{Camera, Candidate};
 use crate::signal::room::words::{RoomWords, SeatId, SeatWords};
 

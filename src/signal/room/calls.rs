@@ -2,13 +2,17 @@
 //!
 //! Pure. Owns no message. Bounded: a few open questions per seat.
 
-use crate::signal::room::words::SeatId;
+use super::{Action, Moment, Room, not_agreed, refuse};
+use crate::signal::message::ErrorCode;
+use crate::signal::room::words::{SeatId, Told};
 use crate::units::Micros;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Questions of one seat that nobody has answered yet.
 const OPEN_QUESTIONS: usize = 4;
+/// Bytes of one relayed message.
+pub const RELAYED_BYTES: usize = 16 * 1024;
 /// A question nobody answers is forgotten.
 const ASKED_FOR: Duration = Duration::from_secs(60);
 
@@ -74,6 +78,38 @@ impl Calls {
 
 fn pair(a: SeatId, b: SeatId) -> (SeatId, SeatId) {
     (a.min(b), a.max(b))
+}
+
+impl Room {
+    pub(super) fn call(&mut self, at: Moment, from: SeatId, to: SeatId, out: &mut Vec<Action>) {
+        let name = self.people.get(from).map(|seat| seat.name.clone()).unwrap_or_default();
+        match self.calls.ask(at.now, from, to) {
+            true => out.push(Action::Tell { to, told: Told::Call { from, name } }),
+            false => refuse(from, ErrorCode::TooFast, "too many calls that nobody has answered", out),
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, from: SeatId, to: SeatId, told: Told, out: &mut Vec<Action>) {
+        match self.calls.end(from, to) {
+            true => out.push(Action::Tell { to, told }),
+            false => not_agreed(from, out),
+        }
+    }
+
+    pub(super) fn relay(&mut self, at: Moment, from: SeatId, to: SeatId, body: String, out: &mut Vec<Action>) {
+        if !self.calls.have_agreed(from, to) {
+            return not_agreed(from, out);
+        }
+        if body.len() > RELAYED_BYTES {
+            let words = format!("more than {RELAYED_BYTES} bytes");
+            return refuse(from, ErrorCode::TooLong, &words, out);
+        }
+        let in_time = self.people.get_mut(from).is_some_and(|seat| seat.relayed.take(at.now));
+        match in_time {
+            true => out.push(Action::Tell { to, told: Told::Relay { from, body } }),
+            false => refuse(from, ErrorCode::TooFast, "more than 20 relayed messages per second", out),
+        }
+    }
 }
 
 #[cfg(test)]

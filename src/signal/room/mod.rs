@@ -6,153 +6,27 @@
 
 mod calls;
 mod chat;
+mod hosts;
 pub mod people;
 mod rights;
 pub mod snapshot;
 mod state;
+mod traffic;
 pub mod words;
 
-use crate::config::{HostLeaves, Preset, Role, RoomConfig};
-use crate::output::ViewerId;
-use crate::signal::identity::Identity;
+use crate::config::{HostLeaves, Preset, Role};
 use crate::signal::message::{ByeReason, ErrorCode};
-use crate::stream::adjust::{AdjustError, Adjustable, Change};
+use crate::stream::adjust::Adjustable;
 use crate::units::Micros;
 use calls::Calls;
 use chat::Chat;
 use people::{Arrival, People, Seat};
 use state::SharedState;
-use words::{ChatLine, Control, Leaving, Link, Peers, Report, RoomWords, Said, SeatId, SeatWords, Seated, Told};
+pub use traffic::{Action, Input, LinkWish, Links, Moment, Rules, TurnedAway};
+use words::{ChatLine, Control, Leaving, Peers, Report, RoomWords, Said, SeatId, SeatWords, Seated, Told};
 
-/// Bytes of one relayed message.
-const RELAYED_BYTES: usize = 16 * 1024;
 /// A link lives between a minute and 30 days.
 const LINK_S: std::ops::RangeInclusive<u64> = 60..=2_592_000;
-
-/// Both clocks: deadlines by the first, what people read by the second.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    pub now: Micros,
-    pub unix_ms: u64,
-}
-
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// The seat's WebSocket came or went.
-    Socket {
-        seat: SeatId,
-        open: bool,
-    },
-    /// The seat's viewer is another one now, or none.
-    Viewer {
-        seat: SeatId,
-        viewer: Option<ViewerId>,
-    },
-    /// Its viewer has connected.
-    Watching {
-        seat: SeatId,
-    },
-    Said {
-        seat: SeatId,
-        said: Said,
-    },
-    /// It leaves for good.
-    Leaves {
-        seat: SeatId,
-    },
-    /// How things are.
-    Adjustable(&'a Adjustable),
-    /// What became of a change that was asked of the stream, if nothing did.
-    NotAdjusted {
-        seat: SeatId,
-        error: AdjustError,
-    },
-    /// Nobody may stay who came by this link.
-    Revoked {
-        link: &'a str,
-    },
-    /// Messages to the seat were lost on their way: it needs the state anew, and what was said.
-    Behind {
-        seat: SeatId,
-    },
-    Tick,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    Tell {
-        to: SeatId,
-        told: Told,
-    },
-    /// Everybody but one.
-    TellAll {
-        told: Told,
-        but: Option<SeatId>,
-    },
-    /// Ask it of the stream.
-    Adjust {
-        seat: SeatId,
-        changes: Vec<Change>,
-    },
-    /// All transports of the seat end; it is no more.
-    End {
-        seat: SeatId,
-        reason: ByeReason,
-    },
-    Links {
-        seat: SeatId,
-        wish: LinkWish,
-    },
-}
-
-/// What a host wants of the links; judged by the room, done by whoever owns them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkWish {
-    Make { role: Role, for_s: u64, name: String },
-    List,
-    Revoke { id: String },
-}
-
-/// Signed links to come in by. Somebody else owns them; the room only judges who may ask.
-pub trait Links: Send + Sync {
-    /// `Err`: in words.
-    fn make(&self, role: Role, for_s: u64, name: &str) -> Result<Link, String>;
-    fn list(&self) -> Result<Vec<Link>, String>;
-    /// Those who came by it have to go: the caller sees to that.
-    fn revoke(&self, id: &str) -> Result<(), String>;
-    /// False: what they came by has ended.
-    fn is_good(&self, _identity: &Identity) -> bool {
-        true
-    }
-    /// Revoked since the last call, by whatever way.
-    fn newly_revoked(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-
-/// Why somebody is not let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TurnedAway {
-    pub code: ErrorCode,
-    pub words: String,
-    pub retry_after_s: u32,
-}
-
-/// The part of the config that the room lives by.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    pub host_leaves: HostLeaves,
-    pub chat: bool,
-    pub max_people: usize,
-}
-
-impl Rules {
-    /// Everybody who may watch must find a seat.
-    pub fn new(config: &RoomConfig, max_viewers: u32) -> Rules {
-        let max_people = config.max_people.max(max_viewers) as usize;
-        Rules { host_leaves: config.host_leaves, chat: config.chat, max_people }
-    }
-}
 
 pub struct Room {
     rules: Rules,
@@ -382,74 +256,6 @@ impl Room {
         }
     }
 
-    fn request(&mut self, from: SeatId, withdraw: bool, out: &mut Vec<Action>) {
-        let before = self.control.asking.len();
-        let asks = self.control.asking.contains(&from);
-        if withdraw {
-            self.control.asking.retain(|id| *id != from);
-        } else if !asks && self.control.holder != Some(from) {
-            self.control.asking.push(from);
-        }
-        if self.control.asking.len() != before {
-            self.tell_control(out);
-        }
-    }
-
-    fn set_holder(&mut self, holder: Option<SeatId>, out: &mut Vec<Action>) {
-        let before = self.control.clone();
-        self.control.holder = holder;
-        self.control.asking.retain(|id| Some(*id) != holder);
-        if self.control != before {
-            self.tell_control(out);
-        }
-    }
-
-    fn tell_control(&self, out: &mut Vec<Action>) {
-        out.push(Action::TellAll { told: Told::Control(self.control.clone()), but: None });
-    }
-
-    fn role(&mut self, at: Moment, from: SeatId, to: SeatId, role: Role, out: &mut Vec<Action>) {
-        let is_last = self.people.hosts() == 1 && self.people.get(to).is_some_and(|seat| seat.role == Role::Host);
-        if is_last && role != Role::Host {
-            return refuse(from, ErrorCode::Refused, "the last host stays host", out);
-        }
-        let Some(seat) = self.people.get_mut(to) else { return };
-        if seat.role == role {
-            return;
-        }
-        seat.role = role;
-        seat.table &= role == Role::Host;
-        let person = seat.person(at.now);
-        out.push(Action::TellAll { told: Told::Peers(Peers { changed: Some(person), ..Peers::default() }), but: None });
-        self.open_again(role == Role::Host, out);
-    }
-
-    fn kick(&mut self, at: Moment, from: SeatId, to: SeatId, out: &mut Vec<Action>) {
-        if from == to || self.people.get(to).is_none() {
-            return refuse(from, ErrorCode::UnknownSeat, "there is nobody of this number to be put out", out);
-        }
-        self.leave(at, to, Leaving::Kicked, out);
-    }
-
-    fn set_rules(&mut self, closed: Option<bool>, muted: Option<bool>, out: &mut Vec<Action>) {
-        self.closed = closed.unwrap_or(self.closed);
-        self.hostless &= closed.is_none();
-        self.muted = muted.unwrap_or(self.muted);
-        self.tell_rules(out);
-    }
-
-    fn tell_rules(&self, out: &mut Vec<Action>) {
-        let told = Told::Room { closed: self.is_closed(), muted: self.is_muted() };
-        out.push(Action::TellAll { told, but: None });
-    }
-
-    /// A host is back.
-    fn open_again(&mut self, host: bool, out: &mut Vec<Action>) {
-        if host && std::mem::take(&mut self.hostless) {
-            self.tell_rules(out);
-        }
-    }
-
     fn chat(&mut self, at: Moment, from: SeatId, text: &str, out: &mut Vec<Action>) {
         let muted = self.is_muted();
         let Some(seat) = self.people.get_mut(from) else { return };
@@ -491,36 +297,6 @@ impl Room {
         out.extend(news.told.into_iter().map(|told| Action::TellAll { told, but: None }));
         for (seat, change) in news.changes {
             out.push(Action::Adjust { seat, changes: vec![change] });
-        }
-    }
-
-    fn call(&mut self, at: Moment, from: SeatId, to: SeatId, out: &mut Vec<Action>) {
-        let name = self.people.get(from).map(|seat| seat.name.clone()).unwrap_or_default();
-        match self.calls.ask(at.now, from, to) {
-            true => out.push(Action::Tell { to, told: Told::Call { from, name } }),
-            false => refuse(from, ErrorCode::TooFast, "too many calls that nobody has answered", out),
-        }
-    }
-
-    fn hang_up(&mut self, from: SeatId, to: SeatId, told: Told, out: &mut Vec<Action>) {
-        match self.calls.end(from, to) {
-            true => out.push(Action::Tell { to, told }),
-            false => not_agreed(from, out),
-        }
-    }
-
-    fn relay(&mut self, at: Moment, from: SeatId, to: SeatId, body: String, out: &mut Vec<Action>) {
-        if !self.calls.have_agreed(from, to) {
-            return not_agreed(from, out);
-        }
-        if body.len() > RELAYED_BYTES {
-            let words = format!("more than {RELAYED_BYTES} bytes");
-            return refuse(from, ErrorCode::TooLong, &words, out);
-        }
-        let in_time = self.people.get_mut(from).is_some_and(|seat| seat.relayed.take(at.now));
-        match in_time {
-            true => out.push(Action::Tell { to, told: Told::Relay { from, body } }),
-            false => refuse(from, ErrorCode::TooFast, "more than 20 relayed messages per second", out),
         }
     }
 

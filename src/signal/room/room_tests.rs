@@ -1,9 +1,10 @@
 //! What the room promises, in microseconds of a clock that only the test moves.
 
 use super::*;
+use crate::output::ViewerId;
 use crate::signal::identity::{Identity, Proof};
 use crate::signal::message::Heard;
-use crate::stream::adjust::{Control as CameraControl, ControlKind};
+use crate::stream::adjust::{AdjustError, Change, Control as CameraControl, ControlKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -319,7 +320,7 @@ fn relays_need_a_call_that_both_want() {
     assert_eq!(bench.say(bob, &to("accept", ann)), [Action::Tell { to: ann, told: Told::Accept { from: bob } }]);
     let relayed = Action::Tell { to: bob, told: Told::Relay { from: ann, body: "offer".into() } };
     assert_eq!(bench.say(ann, &to("relay", bob)), [relayed]);
-    let large = format!(r#"{{"type":"relay","to":{},"body":"{}"}}"#, bob.0, "x".repeat(RELAYED_BYTES + 1));
+    let large = format!(r#"{{"type":"relay","to":{},"body":"{}"}}"#, bob.0, "x".repeat(calls::RELAYED_BYTES + 1));
     assert_eq!(codes(&bench.say(ann, &large)), [ErrorCode::TooLong]);
     for _ in 0..19 {
         assert_eq!(codes(&bench.say(ann, &to("relay", bob))), []);
