@@ -76,6 +76,8 @@ fn admit(
     tasks.spawn(async move {
         let used = seat.used().clone();
         tokio::select! {
+            // first: what has been served, be it for a moment, says why when it is dropped
+            biased;
             () = serve(stream, ends, seat, router, shared) => {}
             // dropping the stream says why
             () = used.gives_way() => debug!("http: a connection that said nothing gave way to another"),
