@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import test from 'node:test';
-import { openViewer, tell, untilState, withServer } from './harness.mjs';
+import { openViewer, sleep, tell, untilState, withServer } from './harness.mjs';
 
 function keepConnection() {
   const Native = globalThis.RTCPeerConnection;
@@ -41,7 +41,8 @@ test('Chromium gets the profile that is cheapest here', { timeout: 60000 }, asyn
     tell(`the browser says ${cipher}`);
     if (wanted) assert.equal(cipher, wanted);
     let told;
-    for (let i = 0; i < 50 && !told; i++) {
+    for (let i = 0; i < 100 && !told; i++) {
+      if (i > 0) await sleep(100);
       const status = await fetch(new URL('api/v1/status', server.url)).then((reply) => reply.json());
       told = status.viewers[0]?.srtp;
     }
