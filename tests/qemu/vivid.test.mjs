@@ -150,6 +150,14 @@ describe("the camera's own controls, set by people of the room", () => {
     });
     return by.by;
   };
+  /** The same when much changes at once, also which controls can be set: the whole state is told then, of nobody. */
+  const bothSee = (name, value, from) => {
+    const tells = ({ values }) => values[`control.${name}`] === value;
+    const sees = (one, i) => Promise.any(['patch', 'state'].map((type) => one.until(type, tells, SAID_WITHIN_MS, from[i])));
+    return Promise.all([ann, bob].map(sees)).catch((error) => {
+      throw new Error(`${error.errors?.[0].message ?? error.message}\n${rtcam.log()}`);
+    });
+  };
   const soFar = () => [ann, bob].map(({ heard }) => heard.length);
 
   before(async () => {
@@ -237,7 +245,7 @@ describe("the camera's own controls, set by people of the room", () => {
   it('reset brings the defaults back', async () => {
     const from = soFar();
     ann.set({ reset: true });
-    await bothHear('brightness', described('brightness').default, from);
+    await bothSee('brightness', described('brightness').default, from);
     for (const [control, value] of [['brightness', 128], ['contrast', 128], ['horizontal_flip', 0], ['menu', 3]]) await onCamera(control, value);
   });
 });
