@@ -32,7 +32,8 @@ for f in adler32 compress crc32 deflate gzclose gzlib gzread gzwrite inflate inf
 done
 rm -f "$out/lib/libz.a"; (cd "$b/z" && "$AR" rcs "$out/lib/libz.a" ./*.o && "$RANLIB" "$out/lib/libz.a")
 # --- OpenCV
-simd=(); case $PROC in arm*) simd=(-DENABLE_NEON=ON -DENABLE_VFPV3=OFF);; esac
+# of the variants for newer processors only the one that pays: 12 % less to build (481 against 549 s CPU)
+simd=(); case $PROC in arm*) simd=(-DENABLE_NEON=ON -DENABLE_VFPV3=OFF);; x86_64) simd=(-DCPU_DISPATCH=AVX2);; esac
 off() { for o; do printf -- '-D%s=OFF\n' "$o"; done; }
 # everything rtcam does not call
 mapfile -t offs < <(off BUILD_SHARED_LIBS BUILD_ZLIB BUILD_ITT BUILD_TESTS BUILD_PERF_TESTS BUILD_EXAMPLES BUILD_DOCS BUILD_JAVA \
