@@ -26,6 +26,7 @@ mod sync_channel;
 mod tcp;
 mod tried;
 mod udp_sys;
+mod video_track;
 mod viewer;
 
 pub use answer::{choose_profile, ice_ufrag, sends_video, state_real_level, with_candidates};
