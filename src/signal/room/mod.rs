@@ -7,6 +7,7 @@
 mod calls;
 mod chat;
 mod hosts;
+mod keys;
 pub mod people;
 mod rights;
 pub mod snapshot;
