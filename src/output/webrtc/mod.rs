@@ -25,6 +25,7 @@ mod srtp;
 mod sync_channel;
 mod tcp;
 mod tried;
+mod udp_send_sys;
 mod udp_sys;
 mod video_track;
 mod viewer;
