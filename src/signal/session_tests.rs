@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Role;
+use crate::dice::Dice;
 use crate::output::CloseReason;
 use crate::signal::message::{Camera, Candidate};
 use crate::signal::room::words::{RoomWords, SeatId, SeatWords};
@@ -422,18 +423,6 @@ fn a_refused_whep_offer_ends_the_session() {
     assert_eq!((codes(&out), closed(&out)), (vec![ErrorCode::NoH264], Some(ByeReason::Ended)));
 }
 
-/// xorshift64*: the same sequence on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
-    }
-}
-
 /// What the world outside knows after each step; every promise is checked there.
 #[derive(Default)]
 struct World {
@@ -505,7 +494,7 @@ fn random_sequences_never_panic_never_break_a_quota_and_leave_no_viewer() {
         &long,
     ];
     for seed in 1..=2000u64 {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut dice = Dice::new(seed);
         let transport = if dice.roll(4) == 0 { Transport::Whep } else { Transport::WebSocket };
         let mut bench = Bench::new(transport);
         let mut world = World::default();
@@ -536,8 +525,8 @@ fn step(bench: &mut Bench, world: &mut World, dice: &mut Dice, texts: &[&str]) -
     match dice.roll(20) {
         // the rarely useful ones are made rarer: a session should get somewhere
         0..=9 => {
-            let pick = if dice.roll(8) == 0 { dice.roll(texts.len() as u64) } else { dice.roll(6) };
-            bench.say(texts[pick as usize])
+            let pick = if dice.roll(8) == 0 { dice.place(texts.len()) } else { dice.place(6) };
+            bench.say(texts[pick])
         }
         10..=13 if world.asked => {
             world.asked = false;

@@ -1,6 +1,7 @@
 //! What the room promises, in microseconds of a clock that only the test moves.
 
 use super::*;
+use crate::dice::Dice;
 use crate::output::ViewerId;
 use crate::signal::identity::{Identity, Proof};
 use crate::signal::message::Heard;
@@ -357,18 +358,6 @@ fn who_came_by_a_revoked_link_has_to_go() {
     }
 }
 
-/// xorshift64*: the same sequence on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
-    }
-}
-
 /// What somebody outside can know; every promise is checked there.
 #[derive(Default)]
 struct World {
@@ -466,7 +455,7 @@ const TEXTS: [&str; 26] = [
 #[test]
 fn random_schedules_break_no_promise() {
     for seed in 1..=10_000u64 {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut dice = Dice::new(seed);
         let mut bench = Bench::with(rules(match dice.roll(3) {
             0 => HostLeaves::Keep,
             1 => HostLeaves::Release,
@@ -496,13 +485,12 @@ fn random_schedules_break_no_promise() {
 
 fn step(bench: &mut Bench, world: &mut World, tokens: &mut Vec<String>, dice: &mut Dice) {
     let ids: Vec<SeatId> = world.here.keys().copied().collect();
-    let pick = |dice: &mut Dice| ids.get(dice.roll(ids.len().max(1) as u64) as usize).copied();
+    let pick = |dice: &mut Dice| ids.get(dice.place(ids.len().max(1))).copied();
     match (dice.roll(20), pick(dice)) {
         (0..=2, _) | (_, None) => {
-            let role = [Role::Viewer, Role::Operator, Role::Host][dice.roll(3) as usize];
-            let resume = (dice.roll(2) == 0 && !tokens.is_empty())
-                .then(|| tokens[dice.roll(tokens.len() as u64) as usize].clone());
-            let name = ["Ann", "Bob", "Cat", ""][dice.roll(4) as usize];
+            let role = [Role::Viewer, Role::Operator, Role::Host][dice.place(3)];
+            let resume = (dice.roll(2) == 0 && !tokens.is_empty()).then(|| tokens[dice.place(tokens.len())].clone());
+            let name = ["Ann", "Bob", "Cat", ""][dice.place(4)];
             let joined = bench.arrive(name, role, resume.as_deref());
             let out = std::mem::take(&mut bench.out);
             if let Ok(seated) = joined {
@@ -538,7 +526,7 @@ fn step(bench: &mut Bench, world: &mut World, tokens: &mut Vec<String>, dice: &m
         }
         (_, Some(seat)) => {
             let to = pick(dice).expect("somebody is here").0;
-            let text = TEXTS[dice.roll(TEXTS.len() as u64) as usize].replace("TO", &to.to_string());
+            let text = TEXTS[dice.place(TEXTS.len())].replace("TO", &to.to_string());
             let out = bench.say(seat, &text);
             world.check(&out, Some(seat));
         }
