@@ -395,3 +395,7 @@ fn refuse(to: SeatId, code: ErrorCode, words: &str, out: &mut Vec<Action>) {
 #[cfg(test)]
 #[path = "room_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "room_random_tests.rs"]
+mod random_tests;
