@@ -61,29 +61,34 @@ impl Sender {
     /// socket's buffer: wait until it is writable.
     pub fn send(&mut self, queue: &mut Vec<Outgoing>) {
         let mut done = 0;
+        // a run of so many was refused: its first datagram goes alone and shows whether segmentation was why
+        let mut doubted: Option<usize> = None;
         while done < queue.len() {
-            match self.send_some(&queue[done..]) {
+            match self.send_some(&queue[done..], doubted.is_some()) {
                 Ok(0) => break,
-                Ok(sent) => done += sent,
+                Ok(sent) => {
+                    self.segmentation &= doubted.take().is_none();
+                    done += sent;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) if self.segmentation && self.runs.first().is_some_and(|run| run.datagrams > 1) => {
-                    // EIO or EINVAL: this path or kernel cannot segment (no checksum offload, Linux before 4.18)
-                    self.segmentation = false;
-                }
-                Err(_) => {
-                    let refused = self.runs.first().map_or(1, |run| run.datagrams);
-                    self.counters.refused += refused as u64;
-                    done += refused;
-                }
+                Err(error) => match (doubted.take(), self.runs.first().map_or(1, |run| run.datagrams)) {
+                    (None, run) if run > 1 && may_be_segmentation(&error) => doubted = Some(run),
+                    (whole, run) => {
+                        // where its first may not go the rest of a run may not either
+                        let refused = whole.unwrap_or(run);
+                        self.counters.refused += refused as u64;
+                        done += refused;
+                    }
+                },
             }
         }
         queue.drain(..done);
     }
 
-    /// One sendmmsg; returns how many datagrams of `queue` went out.
-    fn send_some(&mut self, queue: &[Outgoing]) -> io::Result<usize> {
-        self.prepare(queue);
+    /// One sendmmsg; returns how many datagrams of `queue` went out. `alone`: only the first, as it is.
+    fn send_some(&mut self, queue: &[Outgoing], alone: bool) -> io::Result<usize> {
+        self.prepare(if alone { &queue[..1] } else { queue });
         let fd = self.socket.socket.as_raw_fd();
         // SAFETY: every header points to a Run, slices and payloads that live until the call returns.
         let sent = unsafe { libc::sendmmsg(fd, self.headers.as_mut_ptr(), self.headers.len() as u32, 0) };
@@ -125,6 +130,11 @@ impl Sender {
             self.headers.push(header);
         }
     }
+}
+
+/// This path or kernel cannot segment (no checksum offload, a small MTU, Linux before 4.18), or the address is no good.
+fn may_be_segmentation(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE))
 }
 
 /// How many datagrams from the front may go out as one: same ends, same length, the last may be shorter.
@@ -307,6 +317,18 @@ mod tests {
         assert!(queue.is_empty());
         assert_eq!(sender.counters.refused, 1);
         assert_eq!(receive_all(&b, 1)[0].2, [2; 10]);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_sent_to_costs_nobody_else_the_segmentation() {
+        let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let a = MediaSocket::bind(v4, 0).expect("bind");
+        let mut sender = Sender::new(a);
+        let mut queue: Vec<Outgoing> = (0..3).map(|fill| datagram(SocketAddr::new(v4, 0), v4, fill, 10)).collect();
+        sender.send(&mut queue);
+        assert!(queue.is_empty());
+        assert_eq!((sender.counters.refused, sender.counters.datagrams), (3, 0));
+        assert!(sender.segmentation, "the address was at fault");
     }
 
     #[test]
