@@ -48,6 +48,19 @@ async fn a_viewer_gets_pictures_that_decode_starting_with_a_key_picture() {
     door.stop(&Clock::system(), Duration::from_secs(2));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_reports_lives_however_rarely_it_checks_its_path() {
+    let bars = Bars::start();
+    let door = start(&bars, 4);
+    let (mut receiver, _, _events) = join(&door, Options { checks: false, ..Options::default() }).await;
+    let first = receiver.picture("the first").await.received_at;
+    // longer than Firefox waits between two checks
+    while receiver.picture("while it only reports").await.received_at < first + Duration::from_secs(7) {}
+    receiver.close().await;
+    gone(&door, &bars).await;
+    door.stop(&Clock::system(), Duration::from_secs(2));
+}
+
 /// What is agreed on with a viewer of that order, where ours is `order`; pictures must come.
 async fn agreed(order: &[SrtpProfile], theirs: &[SrtpProtectionProfile]) -> String {
     let bars = Bars::start();
