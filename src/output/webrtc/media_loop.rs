@@ -348,6 +348,7 @@ impl MediaLoop {
 
     fn drop_closed(&self, work: &mut Work) {
         let hub = &mut work.hub;
+        let before = work.seated.len();
         work.seated.retain(|entry| match entry.viewer.state() {
             State::Closed(reason) => {
                 let counters = hub.counters(entry.viewer.id).unwrap_or_default();
@@ -363,6 +364,10 @@ impl MediaLoop {
             }
             _ => true,
         });
+        if work.seated.len() < before {
+            // the next turn may be a long way off
+            work.next_stats = self.clock.instant();
+        }
     }
 
     fn tell(&self, work: &mut Work) {

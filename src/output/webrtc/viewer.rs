@@ -212,6 +212,10 @@ impl Viewer {
         if let Err(error) = self.connection.handle_timeout(now.instant) {
             tracing::debug!(viewer = self.id.0, %error, "timer");
         }
+        if self.events.is_closed() {
+            // whoever asked for it has ended; the word of that may have found the lobby's queue full
+            self.close(CloseReason::Left);
+        }
         if self.state == State::Connecting && now.monotonic.since(self.joined_at) >= CONNECT_DEADLINE {
             let tried = self.attempt.verdict();
             tracing::info!(viewer = self.id.0, "webrtc: no path: {tried}");
