@@ -7,7 +7,7 @@ use crate::receiver::{Options, Receiver};
 use rtcam::clock::Clock;
 use rtcam::config::WebRtcConfig;
 use rtcam::output::webrtc::WebRtc;
-use rtcam::output::{Offer, ViewerDoor, ViewerId};
+use rtcam::output::{Offer, ViewerDoor, ViewerEvent, ViewerId};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,9 +24,9 @@ fn start_with_tcp(bars: &Arc<Bars>) -> Arc<WebRtc> {
 }
 
 /// A viewer that knows no way but TCP, by `through` instead of the port itself where that is given.
-async fn join_by_tcp(door: &WebRtc, through: Option<SocketAddr>) -> (Receiver, ViewerId) {
+async fn join_by_tcp(door: &WebRtc, through: Option<SocketAddr>) -> (Receiver, ViewerId, mpsc::Receiver<ViewerEvent>) {
     let receiver = Receiver::offer(Options { bind_tcp: Some("127.0.0.1:0".into()), ..Options::default() }).await;
-    let (events, _) = mpsc::channel(8);
+    let (events, events_out) = mpsc::channel(8);
     let reply = door.offer(Offer { sdp: without_candidates(&receiver.sdp), from: HERE, events }).await;
     let answer = reply.expect("an answer comes").expect("the offer is good");
     let port = |address: SocketAddr| format!(" {} typ host tcptype", address.port());
@@ -34,14 +34,14 @@ async fn join_by_tcp(door: &WebRtc, through: Option<SocketAddr>) -> (Receiver, V
     let sdp = answer.sdp.replace(&port(real), &port(through.unwrap_or(real)));
     let by_tcp = sdp.lines().filter(|line| !line.starts_with("a=candidate") || line.contains(" tcp "));
     receiver.answer(&by_tcp.map(|line| format!("{line}\r\n")).collect::<String>()).await;
-    (receiver, answer.viewer)
+    (receiver, answer.viewer, events_out)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_without_udp_comes_by_tcp_and_its_connection_goes_with_it() {
     let bars = Bars::start();
     let door = start_with_tcp(&bars);
-    let (mut receiver, _) = join_by_tcp(&door, None).await;
+    let (mut receiver, _, _events) = join_by_tcp(&door, None).await;
     for _ in 0..20 {
         receiver.picture("by TCP").await;
     }
@@ -94,7 +94,7 @@ async fn a_tcp_viewer_that_stalls_loses_pictures_and_nobody_else_does() {
     let door = start_with_tcp(&bars);
     let stalled = Arc::new(AtomicBool::new(false));
     let middle = stalling_box(door.tcp_addr().expect("it listens"), stalled.clone()).await;
-    let (mut slow, slow_id) = join_by_tcp(&door, Some(middle)).await;
+    let (mut slow, slow_id, _slow_events) = join_by_tcp(&door, Some(middle)).await;
     let (mut fast, fast_id, _events) = join(&door, Options::default()).await;
     slow.picture("before the stall").await;
     fast.picture("the first").await;
@@ -123,7 +123,7 @@ async fn a_tcp_viewer_that_stalls_loses_pictures_and_nobody_else_does() {
 async fn strangers_on_the_tcp_port_are_few_and_short_lived_and_a_seated_viewer_plays_on() {
     let bars = Bars::start();
     let door = start_with_tcp(&bars);
-    let (mut receiver, _) = join_by_tcp(&door, None).await;
+    let (mut receiver, _, _events) = join_by_tcp(&door, None).await;
     receiver.picture("the first").await;
     let mut strangers = Vec::new();
     for at in 0..200u32 {
