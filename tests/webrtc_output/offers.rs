@@ -3,6 +3,7 @@
 use crate::bars::Bars;
 use crate::door::{HERE, event, gone, join, refused, start};
 use crate::receiver::{self, Options, Receiver};
+use rtcam::clock::Clock;
 use rtcam::output::webrtc::WebRtc;
 use rtcam::output::{CloseReason, Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId};
 use std::net::IpAddr;
@@ -81,6 +82,21 @@ async fn who_offers_and_never_connects_keeps_nobody_out() {
     }
     silent.close().await;
     gone(&door, &bars).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_messages_is_counted_where_it_does_not_fit_and_stopping_is_heard_through_it() {
+    let door = start(&Bars::start(), 4);
+    for _ in 0..1_000 {
+        (0..1_000).for_each(|_| door.add_candidate(ViewerId(99), String::new()));
+        if door.network().socket.messages_lost > 0 {
+            break;
+        }
+    }
+    assert!(door.network().socket.messages_lost > 0, "the queue has a bound");
+    let (clock, begun) = (Clock::system(), std::time::Instant::now());
+    door.stop(&clock, Duration::from_secs(30));
+    assert!(begun.elapsed() < Duration::from_secs(30), "both threads have ended");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

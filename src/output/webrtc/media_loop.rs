@@ -55,8 +55,9 @@ const TELEMETRY_EVERY: Duration = Duration::from_secs(1);
 pub struct LoopCounters {
     /// Datagrams that belong to no viewer.
     pub stray: AtomicU64,
-    /// Datagrams for connecting viewers dropped because the lobby was busy.
+    /// Messages dropped because the lobby, or this loop, was busy.
     pub lobby_full: AtomicU64,
+    pub media_full: AtomicU64,
     pub datagrams_sent: AtomicU64,
     pub send_calls: AtomicU64,
     pub send_refused: AtomicU64,
@@ -248,9 +249,7 @@ impl MediaLoop {
         match seat {
             Seat::Lobby => {
                 let datagram = ToViewer::Datagram { ends, bytes: bytes.to_vec() };
-                if self.lobby.try_send(ToLobby::Viewer(viewer, datagram)).is_err() {
-                    self.counters.lobby_full.fetch_add(1, Ordering::Relaxed);
-                }
+                self.tell_lobby(ToLobby::Viewer(viewer, datagram));
             }
             Seat::Media => {
                 if let Some(entry) = work.seated.iter_mut().find(|entry| entry.viewer.id == viewer) {
@@ -258,6 +257,12 @@ impl MediaLoop {
                     entry.poll(now, &mut work.out);
                 }
             }
+        }
+    }
+
+    fn tell_lobby(&self, message: ToLobby) {
+        if self.lobby.try_send(message).is_err() {
+            self.counters.lobby_full.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -276,8 +281,8 @@ impl MediaLoop {
     fn ask_the_network(&self, work: &mut Work) {
         let now = self.clock.now();
         if work.network.turn(now, self.places.taken() > 0, &mut work.out) {
-            // full: the lobby does not wait long for this
-            let _ = self.lobby.try_send(ToLobby::NetworkKnown);
+            // the lobby does not wait long for this
+            self.tell_lobby(ToLobby::NetworkKnown);
         }
         if work.tcp.connections() > 0 {
             work.tcp.tidy(now, &self.routes.lock());
