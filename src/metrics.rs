@@ -249,6 +249,7 @@ impl Snapshot {
         page.count("udp_send_calls", "System calls they took", socket.send_calls)?;
         page.count("udp_refused_datagrams", "Datagrams the kernel would not send", socket.send_refused)?;
         page.count("udp_stray_datagrams", "Datagrams dropped that belong to no viewer", socket.stray_datagrams)?;
+        page.count("ice_tcp_turned_away", "ICE-TCP connections closed for want of room", socket.tcp_turned_away)?;
         page.count("webrtc_lost_messages", "Messages dropped where a thread did not keep up", socket.messages_lost)
     }
 }

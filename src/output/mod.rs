@@ -149,7 +149,7 @@ pub struct NetworkStats {
     pub socket: SocketCounters,
 }
 
-/// Of the UDP socket and the threads around it, since start.
+/// Of the sockets and the threads around them, since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketCounters {
     /// Datagrams that belonged to no viewer: dropped unread.
@@ -158,6 +158,8 @@ pub struct SocketCounters {
     pub send_calls: u64,
     /// Datagrams the kernel would not send.
     pub send_refused: u64,
+    /// ICE-TCP connections closed because there were too many.
+    pub tcp_turned_away: u64,
     /// Between the threads, where one did not keep up.
     pub messages_lost: u64,
 }

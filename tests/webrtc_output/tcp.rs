@@ -140,6 +140,7 @@ async fn strangers_on_the_tcp_port_are_few_and_short_lived_and_a_seated_viewer_p
     }
     receiver.fresh_picture("among strangers").await;
     assert!(door.network().tcp_connections <= 2 * 4 + 32, "{:?}", door.network());
+    assert!(door.network().socket.tcp_turned_away > 0, "{:?}", door.network());
     let begun = std::time::Instant::now();
     while door.network().tcp_connections > 2 {
         assert!(begun.elapsed() < Duration::from_secs(9), "the nameless stay: {:?}", door.network());

@@ -61,6 +61,7 @@ pub struct LoopCounters {
     pub datagrams_sent: AtomicU64,
     pub send_calls: AtomicU64,
     pub send_refused: AtomicU64,
+    pub tcp_turned_away: AtomicU64,
     /// When the loop last turned, in microseconds: the sign of life for a watchdog. At most `IDLE_WAIT` old.
     pub last_turn: AtomicU64,
 }
@@ -152,7 +153,7 @@ impl MediaLoop {
         self.tell(work);
         work.tcp.send(self.clock.now(), &mut work.out);
         sender.send(&mut work.out);
-        self.count(sender.counters);
+        self.count(sender.counters, work.tcp.turned_away);
         true
     }
 
@@ -175,7 +176,8 @@ impl MediaLoop {
         let timers = work.seated.iter().map(|entry| entry.due).min();
         // without viewers nothing is due until a message comes
         let due = timers.map_or(now + IDLE_WAIT, |t| t.min(work.next_stats).min(work.next_telemetry));
-        let others = work.network.next_due(self.places.taken() > 0).into_iter().chain(work.tcp.next_due()).min();
+        let others =
+            work.network.next_due(self.places.taken() > 0).into_iter().chain(work.tcp.next_due(monotonic)).min();
         let others = others.map_or(IDLE_WAIT, |at| at.since(monotonic));
         let span = due.saturating_duration_since(now).min(others);
         let limit = Timespec { tv_sec: span.as_secs() as _, tv_nsec: span.subsec_nanos() as _ };
@@ -403,10 +405,11 @@ impl MediaLoop {
         }
     }
 
-    fn count(&self, sent: SendCounters) {
+    fn count(&self, sent: SendCounters, tcp_turned_away: u64) {
         self.counters.datagrams_sent.store(sent.datagrams, Ordering::Relaxed);
         self.counters.send_calls.store(sent.system_calls, Ordering::Relaxed);
         self.counters.send_refused.store(sent.refused, Ordering::Relaxed);
+        self.counters.tcp_turned_away.store(tcp_turned_away, Ordering::Relaxed);
     }
 }
 

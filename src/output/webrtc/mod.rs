@@ -175,6 +175,7 @@ impl WebRtc {
             datagrams_sent: read(&self.counters.datagrams_sent),
             send_calls: read(&self.counters.send_calls),
             send_refused: read(&self.counters.send_refused),
+            tcp_turned_away: read(&self.counters.tcp_turned_away),
             messages_lost: read(&self.counters.lobby_full) + read(&self.counters.media_full),
         }
     }
