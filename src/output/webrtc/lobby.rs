@@ -140,7 +140,7 @@ impl Lobby {
             }
             ToLobby::Viewer(viewer, message) => self.pass_on(viewer, message, entries, out),
             ToLobby::Restart { viewer, sdp, reply } => {
-                let message = ToViewer::Restart { sdp, terms: self.reacher.terms(), reply };
+                let message = ToViewer::Restart { sdp, terms: Box::new(self.reacher.terms()), reply };
                 self.pass_on(viewer, message, entries, out);
             }
             ToLobby::NetworkKnown | ToLobby::Shutdown => {}
