@@ -9,7 +9,7 @@ function median(values) {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
-test('the glass-to-eye figure agrees with the timecode in the picture', { timeout: 60000 }, async () => {
+test('the glass-to-eye figure agrees with the timecode in the picture', { timeout: 240_000 }, async () => {
   await withServer({}, async ({ server, browser }) => {
     const page = await openViewer(browser, server.url, { init: probe });
     await untilState(page, 'live');
