@@ -66,7 +66,7 @@ async fn who_offers_and_never_connects_keeps_nobody_out() {
         held.push(offer(&door, crowd, &silent.sdp).await.expect("there is a place"));
     }
     assert!(matches!(refused(&door, "hello".into()).await, OfferError::BadOffer(_)));
-    assert_eq!(door.viewers().len(), 3, "nobody gives way for an offer that is no good");
+    until(|| "somebody gave way for an offer that is no good".into(), || door.viewers().len() == 3).await;
     let mut seated = Vec::new();
     for (number, first) in held.iter_mut().enumerate() {
         let (mut receiver, viewer, events) = join(&door, Options::default()).await;
