@@ -6,6 +6,7 @@
 
 use crate::config::{Corner, LayerKind, Preset};
 use crate::signal::message::ErrorCode;
+use crate::signal::room::whole;
 use crate::signal::room::words::{Describe, SeatId, Told, Values};
 use crate::stream::adjust::{Adjustable, Change, Control, ControlKind, Layer};
 use crate::units::Micros;
@@ -188,7 +189,7 @@ fn values(adjustable: &Adjustable) -> Values {
     let controls = adjustable.controls.iter().filter(|c| c.kind != ControlKind::Button).map(|control| {
         let value = match control.kind {
             ControlKind::Boolean => Value::from(control.value != 0),
-            _ => Value::from(control.value),
+            _ => whole::word(control.value),
         };
         (format!("control.{}", control.key), value)
     });
@@ -250,7 +251,7 @@ fn describe_control(control: &Control) -> Describe {
     let mut describe = Describe {
         key: format!("control.{}", control.key),
         name: control.name.clone(),
-        default: Some(Value::from(control.default)),
+        default: Some(whole::word(control.default)),
         read_only: control.read_only,
         inactive: control.inactive,
         ..Describe::default()
@@ -289,7 +290,7 @@ fn control_value(described: &Describe, value: &Value) -> Result<i64, Refusal> {
         }
         _ => {
             let (least, most) = (described.min.unwrap_or(i64::MIN), described.max.unwrap_or(i64::MAX));
-            let number = value.as_i64().filter(|number| (least..=most).contains(number));
+            let number = whole::read(value).filter(|number| (least..=most).contains(number));
             number.ok_or_else(|| bad(key, &format!("a whole number from {least} to {most} is wanted")))
         }
     }
@@ -407,6 +408,26 @@ mod tests {
         let kinds: Vec<(&str, &str)> = describe.iter().map(|d| (d.key.as_str(), d.kind.as_str())).collect();
         assert!(kinds.contains(&("control.focus", "button")) && kinds.contains(&("layer.0.text", "text")));
         assert!(kinds.contains(&("preset", "preset")));
+    }
+
+    #[test]
+    fn what_a_browsers_numbers_cannot_hold_goes_both_ways_as_text() {
+        let mut camera = camera();
+        camera.controls[0].kind = ControlKind::Integer { minimum: i64::MIN, maximum: i64::MAX, step: 1 };
+        camera.controls[0].value = 9_007_199_254_740_993;
+        let mut state = SharedState::new(Vec::new());
+        state.update(Micros(0), &camera);
+        let Told::State { values, describe, .. } = state.snapshot() else { panic!() };
+        assert_eq!(values["control.brightness"], "9007199254740993");
+        let described = serde_json::to_value(&describe[0]).unwrap();
+        assert_eq!(
+            (described["min"].as_str(), described["default"].as_i64()),
+            (Some("-9223372036854775808"), Some(10))
+        );
+        assert_eq!(serde_json::from_value::<Describe>(described).unwrap(), describe[0]);
+        let wish = wish(r#"{"control.brightness":"9223372036854775807"}"#);
+        let wanted = Change::Control { key: "brightness".into(), value: i64::MAX };
+        assert_eq!(state.set(Micros(0), ANN, 1, &wish), Ok(vec![wanted]));
     }
 
     #[test]
