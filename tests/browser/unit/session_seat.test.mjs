@@ -17,6 +17,19 @@ test('a server that has no viewer of ours any more gets an offer, not a wait for
   assert.deepEqual(page.sentTypes, ['hello', 'offer']);
 });
 
+test('hello is not said again while an offer waits: its answer would never come', async () => {
+  const page = new Page();
+  await page.open();
+  page.welcome();
+  page.session.refresh();
+  assert.ok(!page.socket.closed);
+  page.socket.on.message({ type: 'answer', sdp: 'answer', viewer: 1 });
+  page.session.refresh();
+  assert.ok(page.sockets[0].closed);
+  await page.open();
+  assert.deepEqual(page.sentTypes, ['hello']);
+});
+
 test('a page that comes back shows its ticket, and the board\'s viewer is kept', async () => {
   const page = new Page({ name: 'Ann', resume: '' });
   await page.play({});
