@@ -3,11 +3,12 @@
 //! Owns the words that signalling (floor 4) uses to speak with the WebRTC output: the `ViewerDoor`. Outputs must never
 //! hold the pipeline up: they take from a bounded hub queue (I2).
 
+pub mod giving_way;
 pub mod webrtc;
 
 use crate::media::srtp::SrtpProfile;
 use crate::units::Micros;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::sync::{mpsc, oneshot};
 
 /// One viewer from offer to close. Never reused while the daemon runs.
@@ -53,6 +54,8 @@ pub trait ViewerDoor: Send + Sync {
 
 pub struct Offer {
     pub sdp: String,
+    /// The network it came from; where every place is taken, who has not connected gives way for it.
+    pub from: IpAddr,
     /// Told of `Connected`, of the "sync" channel, and at last `Closed`. Bounded: the output never waits for it (a full channel loses events).
     pub events: mpsc::Sender<ViewerEvent>,
 }
@@ -105,6 +108,8 @@ pub enum ViewerEvent {
 pub enum CloseReason {
     /// ICE and DTLS did not finish within 10 s.
     ConnectTimeout,
+    /// Every place was taken when somebody else came, and this one had not connected yet.
+    GaveWay,
     /// No sign of life (ICE consent, RFC 7675).
     Lost,
     /// The browser closed its peer connection.

@@ -51,8 +51,8 @@ fn look(program: &Program) -> Look {
     Look { files: open_files(program), threads: tasks(program), resident_kib: resident_kib(program) }
 }
 
-/// What is left once no more is open than before, or else when the runtime had its time: its threads for blocking work
-/// (the room's state goes to the disk by them) stay for 10 s of idleness.
+/// What is left once no more is open than before, or else after a while: the runtime's threads for blocking work (the
+/// room's state goes to the disk by them) stay for a moment.
 async fn settled(program: &Program, before: &Look) -> Look {
     let deadline = Instant::now() + SETTLED_WITHIN;
     loop {

@@ -115,7 +115,7 @@ fn start(format: PictureFormat, logo: &Path) -> (Arc<Pipeline>, Arc<WebRtc>) {
 async fn join(door: &WebRtc) -> Receiver {
     let receiver = Receiver::offer(Options::default()).await;
     let (events, _) = mpsc::channel(8);
-    let reply = door.offer(Offer { sdp: receiver.sdp.clone(), events });
+    let reply = door.offer(Offer { sdp: receiver.sdp.clone(), from: Ipv4Addr::LOCALHOST.into(), events });
     let answer = reply.await.expect("an answer comes").expect("the offer is good");
     receiver.answer(&answer.sdp).await;
     receiver

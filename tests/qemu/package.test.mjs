@@ -1,4 +1,4 @@
-// rtcam from its .deb on a Debian for aarch64: install, `rtcam doctor` with a real driver, upgrade, remove, purge.
+// rtcam from its .deb on a Debian for aarch64: install, `rtcam doctor` with a real driver, upgrade, off stays off, remove, purge.
 // Runs in the network namespace of scripts/qemu/netns.sh.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
@@ -114,10 +114,19 @@ describe('dpkg', () => {
     assert.match(await guest.sh(`tail -n 1 ${CONFIG}.dpkg-dist`), /newer/);
   });
 
+  it('leaves the service off when its user has switched it off', async () => {
+    await guest.sh('systemctl disable --now rtcam');
+    await guest.sh('dpkg --force-confdef --force-confold -i /t/newer.deb', 180);
+    const unit = await rtcam.unit('ActiveState', 'UnitFileState');
+    assert.deepEqual(unit, { ActiveState: 'inactive', UnitFileState: 'disabled' });
+    await guest.sh('systemctl enable --now rtcam');
+  });
+
   it('-r takes away all but config and state', async () => {
     await guest.sh('dpkg -r rtcam', 120);
     const { ActiveState, LoadState } = await rtcam.unit('ActiveState', 'LoadState');
-    assert.deepEqual([ActiveState, LoadState], ['inactive', 'not-found']);
+    // what Debian does to a removed service, so that nothing starts it
+    assert.deepEqual([ActiveState, LoadState], ['inactive', 'masked']);
     assert.deepEqual(await Promise.all([CONFIG, '/var/lib/rtcam', '/usr/bin/rtcam'].map(there)), [true, true, false]);
   });
 

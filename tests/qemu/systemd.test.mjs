@@ -186,4 +186,11 @@ describe('at the end', () => {
     tell(`stopped in ${seconds.toFixed(2)} s`);
     assert.ok(seconds <= 3, `${seconds} s`);
   });
+
+  it('an upgrade leaves it off when its user has switched it off', async () => {
+    await guest.sh('systemctl disable --now rtcam');
+    assert.match(await rtcam.install('newer.tar.gz'), /stays so; on again with: systemctl enable --now rtcam/);
+    const unit = await rtcam.unit('ActiveState', 'UnitFileState');
+    assert.deepEqual(unit, { ActiveState: 'inactive', UnitFileState: 'disabled' });
+  });
 });

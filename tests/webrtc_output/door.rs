@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// Where all viewers of a test are, if it does not say otherwise.
+pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 pub fn start(bars: &Arc<Bars>, max_viewers: u32) -> Arc<WebRtc> {
     let config = WebRtcConfig { udp_port: 0, max_viewers, ..WebRtcConfig::default() };
     WebRtc::start(&config, IpAddr::V4(Ipv4Addr::LOCALHOST), bars.clone(), Clock::system()).expect("starts")
@@ -19,7 +22,7 @@ pub fn start(bars: &Arc<Bars>, max_viewers: u32) -> Arc<WebRtc> {
 pub async fn join(door: &WebRtc, options: Options) -> (Receiver, ViewerId, mpsc::Receiver<ViewerEvent>) {
     let receiver = Receiver::offer(options).await;
     let (events, events_out) = mpsc::channel(8);
-    let reply = door.offer(Offer { sdp: receiver.sdp.clone(), events });
+    let reply = door.offer(Offer { sdp: receiver.sdp.clone(), from: HERE, events });
     let answer = reply.await.expect("an answer comes").expect("the offer is good");
     receiver.answer(&answer.sdp).await;
     (receiver, answer.viewer, events_out)
@@ -27,7 +30,7 @@ pub async fn join(door: &WebRtc, options: Options) -> (Receiver, ViewerId, mpsc:
 
 pub async fn refused(door: &WebRtc, sdp: String) -> OfferError {
     let (events, _) = mpsc::channel(8);
-    door.offer(Offer { sdp, events }).await.expect("an answer comes").expect_err("the offer is refused")
+    door.offer(Offer { sdp, from: HERE, events }).await.expect("an answer comes").expect_err("the offer is refused")
 }
 
 /// The next one about the connection; the data channel opens when it likes.

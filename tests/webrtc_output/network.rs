@@ -1,7 +1,7 @@
 //! What networks do to a seated viewer: addresses that come again, that change, that die; stray datagrams.
 
 use crate::bars::Bars;
-use crate::door::{event, gone, join, start};
+use crate::door::{HERE, event, gone, join, start};
 use crate::receiver::nat_box::{NatBox, without_candidates};
 use crate::receiver::{Options, Receiver};
 use rtcam::clock::Clock;
@@ -34,7 +34,7 @@ async fn join_through(door: &WebRtc, nat: &NatBox) -> (Receiver, mpsc::Receiver<
     let receiver = Receiver::offer(Options::default()).await;
     let (events, events_out) = mpsc::channel(8);
     let sdp = without_candidates(&receiver.sdp);
-    let answer = door.offer(Offer { sdp, events }).await.expect("reply").expect("good");
+    let answer = door.offer(Offer { sdp, from: HERE, events }).await.expect("reply").expect("good");
     let own = format!("{} typ", door.local_addr()).replace(':', " ");
     let boxed = format!("{} typ", nat.address).replace(':', " ");
     assert!(answer.sdp.contains(&own), "{own} in {}", answer.sdp);

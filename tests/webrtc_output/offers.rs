@@ -1,10 +1,11 @@
 //! Offers and answers: what the answer states, what is refused, an ICE restart.
 
 use crate::bars::Bars;
-use crate::door::{event, gone, join, refused, start};
+use crate::door::{HERE, event, gone, join, refused, start};
 use crate::receiver::{self, Options, Receiver};
 use rtcam::output::webrtc::WebRtc;
 use rtcam::output::{CloseReason, Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId};
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -15,7 +16,8 @@ async fn the_answer_states_what_the_stream_is() {
     for profile in ["42e01f", "42001f"] {
         let receiver = Receiver::offer(Options { profile_level_id: profile, ..Options::default() }).await;
         let (events, _keep) = mpsc::channel(8);
-        let answer = door.offer(Offer { sdp: receiver.sdp.clone(), events }).await.expect("reply").expect("good");
+        let answer =
+            door.offer(Offer { sdp: receiver.sdp.clone(), from: HERE, events }).await.expect("reply").expect("good");
         let wanted = format!("profile-level-id={}0d", &profile[..4]);
         assert!(answer.sdp.contains(&wanted), "{wanted} in {}", answer.sdp);
         assert!(answer.sdp.contains("packetization-mode=1") && answer.sdp.contains("a=sendonly"));
@@ -46,13 +48,48 @@ async fn offers_that_cannot_work_are_refused_with_the_reason_and_leave_nothing()
     gone(&door, &bars).await;
 }
 
+/// An offer that nobody follows up.
+async fn offer(door: &WebRtc, from: IpAddr, sdp: &str) -> Result<mpsc::Receiver<ViewerEvent>, OfferError> {
+    let (events, events_out) = mpsc::channel(8);
+    let reply = door.offer(Offer { sdp: sdp.into(), from, events }).await.expect("an answer comes");
+    reply.map(|_| events_out)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_offers_and_never_connects_keeps_nobody_out() {
+    let bars = Bars::start();
+    let door = start(&bars, 3);
+    let crowd = IpAddr::from([192, 0, 2, 1]);
+    let silent = Receiver::offer(Options::default()).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(offer(&door, crowd, &silent.sdp).await.expect("there is a place"));
+    }
+    assert!(matches!(refused(&door, "hello".into()).await, OfferError::BadOffer(_)));
+    assert_eq!(door.viewers().len(), 3, "nobody gives way for an offer that is no good");
+    let mut seated = Vec::new();
+    for (number, first) in held.iter_mut().enumerate() {
+        let (mut receiver, viewer, events) = join(&door, Options::default()).await;
+        assert_eq!(event(first).await, ViewerEvent::Closed(CloseReason::GaveWay), "the oldest of the crowd");
+        receiver.picture(&format!("newcomer {number}")).await;
+        seated.push((receiver, viewer, events));
+    }
+    assert_eq!(offer(&door, crowd, &silent.sdp).await.err(), Some(OfferError::Full { max_viewers: 3 }));
+    for (mut receiver, ..) in seated {
+        receiver.fresh_picture("who is connected stays").await;
+        receiver.close().await;
+    }
+    silent.close().await;
+    gone(&door, &bars).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_never_connects_is_closed_after_the_deadline() {
     let bars = Bars::start();
     let door = start(&bars, 4);
     let receiver = Receiver::offer(Options::default()).await;
     let (events, mut events_out) = mpsc::channel(8);
-    door.offer(Offer { sdp: receiver.sdp.clone(), events }).await.expect("reply").expect("good");
+    door.offer(Offer { sdp: receiver.sdp.clone(), from: HERE, events }).await.expect("reply").expect("good");
     let ViewerEvent::Tried(tried) = event(&mut events_out).await else { panic!("what was tried comes first") };
     assert_eq!((tried.ours.join(" "), tried.checks_received), ("host udp 4".to_string(), 0));
     // whether its candidates are in the offer already is a matter of luck

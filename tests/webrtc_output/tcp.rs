@@ -1,7 +1,7 @@
 //! Viewers that come by ICE-TCP, and strangers on its port.
 
 use crate::bars::Bars;
-use crate::door::{gone, join};
+use crate::door::{HERE, gone, join};
 use crate::receiver::nat_box::without_candidates;
 use crate::receiver::{Options, Receiver};
 use rtcam::clock::Clock;
@@ -27,7 +27,7 @@ fn start_with_tcp(bars: &Arc<Bars>) -> Arc<WebRtc> {
 async fn join_by_tcp(door: &WebRtc, through: Option<SocketAddr>) -> (Receiver, ViewerId) {
     let receiver = Receiver::offer(Options { bind_tcp: Some("127.0.0.1:0".into()), ..Options::default() }).await;
     let (events, _) = mpsc::channel(8);
-    let reply = door.offer(Offer { sdp: without_candidates(&receiver.sdp), events }).await;
+    let reply = door.offer(Offer { sdp: without_candidates(&receiver.sdp), from: HERE, events }).await;
     let answer = reply.expect("an answer comes").expect("the offer is good");
     let port = |address: SocketAddr| format!(" {} typ host tcptype", address.port());
     let real = door.tcp_addr().expect("it listens");

@@ -7,6 +7,7 @@ use crate::output::webrtc::udp_sys::Outgoing;
 use crate::output::webrtc::viewer::{Now, Viewer};
 use crate::output::{Answer, OfferError};
 use rustix::event::{EventfdFlags, eventfd};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,15 +97,17 @@ impl SharedRoutes {
 /// A viewer with what must live and die with it.
 pub struct Entry {
     pub viewer: Viewer,
+    /// The network its offer came from.
+    pub from: IpAddr,
     pub due: Instant,
     routes: SharedRoutes,
     _place: Place,
 }
 
 impl Entry {
-    pub fn new(now: Now, viewer: Viewer, place: Place, routes: SharedRoutes) -> Entry {
+    pub fn new(now: Now, viewer: Viewer, from: IpAddr, place: Place, routes: SharedRoutes) -> Entry {
         routes.lock().add(viewer.id, viewer.ufrag.clone());
-        Entry { viewer, due: now.instant, routes, _place: place }
+        Entry { viewer, from, due: now.instant, routes, _place: place }
     }
 
     /// An ICE restart: from now on the viewer is found by its new name.

@@ -5,9 +5,10 @@
 //! Input: offers and candidates from signalling; datagrams the media loop received for viewers that are here.
 
 use crate::clock::Clock;
+use crate::output::giving_way::who_goes;
 use crate::output::webrtc::complaint;
 use crate::output::webrtc::demux::Ends;
-use crate::output::webrtc::entry::{Entry, Place, SharedRoutes, Waker, read_now};
+use crate::output::webrtc::entry::{Entry, Place, Places, SharedRoutes, Waker, read_now};
 use crate::output::webrtc::media_loop::ToMedia;
 use crate::output::webrtc::negotiation::Common;
 use crate::output::webrtc::reacher::Reacher;
@@ -17,6 +18,7 @@ use crate::output::webrtc::viewer::{OfferedViewer, State, Viewer};
 use crate::output::{Answer, CloseReason, Offer, OfferError, ViewerId, ViewerStats};
 use crate::stream::Wake;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,7 +28,8 @@ pub enum ToLobby {
     Offer {
         viewer: ViewerId,
         offer: Offer,
-        place: Place,
+        /// None: all are taken, and somebody may give way.
+        place: Option<Place>,
         reply: oneshot::Sender<Result<Answer, OfferError>>,
     },
     Candidate(ViewerId, String),
@@ -52,6 +55,7 @@ pub const LOBBY_QUEUE: usize = 256;
 pub struct Lobby {
     pub clock: Clock,
     pub common: Common,
+    pub places: Arc<Places>,
     pub routes: SharedRoutes,
     pub socket: MediaSocket,
     pub reacher: Reacher,
@@ -110,7 +114,7 @@ impl Lobby {
     /// Offers wait a moment for what STUN servers say, if that helps; each holds a place, so there are not many.
     fn put_off(&self, message: ToLobby) -> Result<Waiting, ToLobby> {
         let wait = match &message {
-            ToLobby::Offer { .. } => self.reacher.worth_waiting(self.clock.now()),
+            ToLobby::Offer { place: Some(_), .. } => self.reacher.worth_waiting(self.clock.now()),
             _ => None,
         };
         match wait {
@@ -176,19 +180,50 @@ impl Lobby {
         &self,
         viewer: ViewerId,
         offer: Offer,
-        place: Place,
+        place: Option<Place>,
         entries: &mut HashMap<ViewerId, Entry>,
         out: &mut Vec<Outgoing>,
     ) -> Result<Answer, OfferError> {
+        if place.is_none() && entries.is_empty() {
+            return Err(self.full());
+        }
         let now = read_now(&self.clock);
         let terms = self.reacher.terms();
         let attempt = Attempt::new(&terms.reach, self.reacher.nat(), &offer.sdp);
         let offered = OfferedViewer { id: viewer, offer: offer.sdp, events: offer.events, attempt };
         let (made, sdp) = Viewer::accept(now, &self.common, offered, &terms)?;
-        let mut entry = Entry::new(now, made, place, self.routes.clone());
+        // only for an offer that is good
+        let place = match place {
+            Some(place) => place,
+            None => self.make_room(offer.from, entries, out)?,
+        };
+        let mut entry = Entry::new(now, made, offer.from, place, self.routes.clone());
         entry.poll(now, out);
         entries.insert(viewer, entry);
         Ok(Answer { viewer, sdp })
+    }
+
+    /// Of those who have not connected one gives way, so that who offers and never comes does not keep others out.
+    fn make_room(
+        &self,
+        newcomer: IpAddr,
+        entries: &mut HashMap<ViewerId, Entry>,
+        out: &mut Vec<Outgoing>,
+    ) -> Result<Place, OfferError> {
+        let mut silent: Vec<(ViewerId, IpAddr)> = entries.iter().map(|(id, entry)| (*id, entry.from)).collect();
+        silent.sort_unstable();
+        let goes = who_goes(silent.into_iter().map(|(id, from)| (from, id)), newcomer);
+        if let Some(mut entry) = goes.and_then(|id| entries.remove(&id)) {
+            tracing::debug!(viewer = entry.viewer.id.0, "webrtc: not connected yet, gives way to a newcomer");
+            entry.viewer.close(CloseReason::GaveWay);
+            entry.poll(read_now(&self.clock), out);
+        }
+        // free by now, unless another newcomer was quicker
+        self.places.take().ok_or_else(|| self.full())
+    }
+
+    fn full(&self) -> OfferError {
+        OfferError::Full { max_viewers: self.places.max() }
     }
 
     fn run_timers(&self, entries: &mut HashMap<ViewerId, Entry>, out: &mut Vec<Outgoing>) {

@@ -117,6 +117,7 @@ impl WebRtc {
         let lobby_loop = Lobby {
             clock: clock.clone(),
             common: common(config)?,
+            places: places.clone(),
             routes: routes.clone(),
             socket: socket.clone(),
             reacher,
@@ -203,12 +204,8 @@ impl WebRtc {
 impl ViewerDoor for WebRtc {
     fn offer(&self, offer: Offer) -> oneshot::Receiver<Result<Answer, OfferError>> {
         let (reply, answer) = oneshot::channel();
-        let Some(place) = self.places.take() else {
-            let _ = reply.send(Err(OfferError::Full { max_viewers: self.places.max() }));
-            return answer;
-        };
         let viewer = ViewerId(self.next_viewer.fetch_add(1, Ordering::Relaxed));
-        let message = ToLobby::Offer { viewer, offer, place, reply };
+        let message = ToLobby::Offer { viewer, offer, place: self.places.take(), reply };
         if let Err(refused) = self.lobby.try_send(message)
             && let std::sync::mpsc::TrySendError::Full(ToLobby::Offer { reply, .. })
             | std::sync::mpsc::TrySendError::Disconnected(ToLobby::Offer { reply, .. }) = refused

@@ -136,9 +136,11 @@ impl Room {
             Input::Viewer { seat, viewer } => self.presence(at, seat, out, |seat| {
                 seat.viewer = viewer;
                 seat.watching = false;
-                seat.offered |= viewer.is_some();
             }),
-            Input::Watching { seat } => self.presence(at, seat, out, |seat| seat.watching = seat.viewer.is_some()),
+            Input::Watching { seat } => self.presence(at, seat, out, |seat| {
+                seat.watching = seat.viewer.is_some();
+                seat.watched |= seat.watching;
+            }),
             Input::Said { seat, said } => self.said(at, seat, said, out),
             Input::Leaves { seat } => self.leave(at, seat, Leaving::Left, out),
             Input::Adjustable(adjustable) => self.update(at, adjustable, out),

@@ -255,6 +255,7 @@ fn a_full_room_gives_the_seat_of_whoever_is_gone_longest() {
     let seats: Vec<SeatId> = (0..8).map(|n| bench.seat(&format!("P{n}"), Role::Viewer)).collect();
     for seat in &seats {
         bench.input(Input::Viewer { seat: *seat, viewer: Some(ViewerId(seat.0)) });
+        bench.input(Input::Watching { seat: *seat });
         bench.input(Input::Viewer { seat: *seat, viewer: None });
     }
     assert_eq!(bench.arrive("Late", Role::Viewer, None).unwrap_err().code, ErrorCode::Full);
@@ -568,21 +569,24 @@ fn who_was_behind_gets_the_state_and_every_line_it_may_have_missed() {
 }
 
 #[test]
-fn in_a_full_room_who_never_asked_for_the_picture_gives_way() {
+fn in_a_full_room_who_never_had_the_picture_gives_way() {
     let mut bench = Bench::new();
     let watching: Vec<SeatId> = (0..6).map(|number| bench.seat(&format!("W{number}"), Role::Viewer)).collect();
     for (number, seat) in watching.iter().enumerate() {
         bench.input(Input::Viewer { seat: *seat, viewer: Some(ViewerId(number as u64)) });
+        bench.input(Input::Watching { seat: *seat });
         // with a picture or without one now
         bench.input(Input::Viewer { seat: *seat, viewer: None });
     }
     let silent = [bench.seat("S1", Role::Viewer), bench.seat("S2", Role::Viewer)];
+    bench.input(Input::Viewer { seat: silent[0], viewer: Some(ViewerId(50)) });
     bench.seat("New", Role::Viewer);
     assert!(bench.out.contains(&Action::End { seat: silent[0], reason: ByeReason::OfferTimeout }), "{:?}", bench.out);
     let left: Vec<SeatId> = bench.room.people().map(|seat| seat.id).collect();
     assert!(watching.iter().all(|seat| left.contains(seat)) && left.contains(&silent[1]) && left.len() == 8);
     for seat in left {
         bench.input(Input::Viewer { seat, viewer: Some(ViewerId(99)) });
+        bench.input(Input::Watching { seat });
     }
     assert_eq!(bench.arrive("Late", Role::Viewer, None).unwrap_err().code, ErrorCode::Full);
 }

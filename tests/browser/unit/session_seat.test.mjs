@@ -22,7 +22,7 @@ test('hello is not said again while an offer waits: its answer would never come'
   await page.open();
   page.welcome();
   page.session.refresh();
-  assert.ok(!page.socket.closed);
+  assert.ok(!page.sockets[0].closed);
   page.socket.on.message({ type: 'answer', sdp: 'answer', viewer: 1 });
   page.session.refresh();
   assert.ok(page.sockets[0].closed);
