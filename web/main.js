@@ -169,7 +169,7 @@ function listen() {
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
   if (event.key === 'Escape') return dock.close();
-  if (event.target.closest?.('input, textarea, select')) return;
+  if (!memory.keys || event.target.closest?.('input, textarea, select')) return;
   const key = event.key.toLowerCase();
   const act = { f: toggleFullscreen, s: () => dock.toggle('stats'), p: savePicture }[key];
   if (act) act();

@@ -1,6 +1,6 @@
 // What this viewer chooses for himself: name, look, language; the keys; and the way out.
 
-import { button, element, field, isEnter, select } from './dom.js';
+import { button, element, field, isEnter, select, toggle } from './dom.js';
 import { NAME_LONGEST, tidyName } from './memory.js';
 
 export class SettingsPanel {
@@ -45,6 +45,7 @@ export class SettingsPanel {
 
   #keys(keys) {
     return element('section', { className: 'group keys' }, element('h3', {}, this.#words('keys')),
+      toggle(this.#words('keys_use'), this.#memory.keys, (on) => { this.#memory.keys = on; }, { id: 'keys-use' }),
       element('dl', { className: 'list' }, keys.map(([key, words]) => element('div', {}, element('dt', {}, element('kbd', {}, key)), element('dd', {}, this.#words(words))))));
   }
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { clockAnswer, clockQuestion } from '../../../web/clock_wire.js';
+import { isEnter } from '../../../web/dom.js';
 import { bytesText, duration } from '../../../web/host_panel.js';
 import { explainNoPath } from '../../../web/no_path.js';
 import { report } from '../../../web/report.js';
@@ -75,4 +76,9 @@ test('typed digits stay exact: a number where numbers are, else the digits thems
   assert.deepEqual(['9007199254740993', '-0009223372036854775808', '9223372036854775807'].map(wholeOf), ['9007199254740993', null, '9223372036854775807']);
   assert.equal(wholeOf('-9223372036854775808'), '-9223372036854775808');
   for (const none of ['', ' ', '1.5', '1e3', '0x10', '--1', '12345678901234567890', 'NaN']) assert.equal(wholeOf(none), null, none);
+});
+
+test('the Enter that ends a composition sends nothing, however a browser tells of it', () => {
+  assert.ok(isEnter({ key: 'Enter', keyCode: 13, isComposing: false }));
+  for (const other of [{ isComposing: true }, { keyCode: 229 }, { key: 'a' }]) assert.ok(!isEnter({ key: 'Enter', keyCode: 13, isComposing: false, ...other }));
 });
