@@ -161,9 +161,18 @@ function listen() {
   video.addEventListener('resize', () => video.videoWidth && stage.style.setProperty('--aspect', String(video.videoHeight / video.videoWidth)));
   document.addEventListener('fullscreenchange', () => label($('fullscreen'), document.fullscreenElement ? 'fullscreen_off' : 'fullscreen'));
   document.addEventListener('keydown', onKey);
+  guardTools();
   for (const event of ['dragover', 'drop']) addEventListener(event, (dropped) => dropped.preventDefault());
   for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) addEventListener(event, awake, { passive: true });
   awake();
+}
+
+/** A tap where the tools are out of sight only brings them back. */
+function guardTools() {
+  const tools = $('fullscreen').parentElement;
+  let unseen = false;
+  tools.addEventListener('pointerdown', ({ pointerType }) => { unseen = pointerType === 'touch' && getComputedStyle(tools).opacity < 0.5; });
+  tools.addEventListener('click', (event) => unseen && event.detail && event.stopPropagation(), true);
 }
 
 function onKey(event) {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { FakeBoard } from './fake_board.mjs';
 import { launchChromium, openViewer, tell, untilState, withServer } from './harness.mjs';
-import { enter, eventually } from './people.mjs';
+import { enter, eventually, openPanel } from './people.mjs';
 
 test('the page needs nothing from outside and runs under a strict content policy', { timeout: 60000 }, async () => {
   await withServer({}, async ({ server, browser }) => {
@@ -135,14 +135,13 @@ test('a link is copied also where the browser gives the page no clipboard, and t
     await page.click('.made .icon-button');
     await eventually(() => page.textContent('.made'), (text) => text.includes('Copied'), 'the word');
     const url = await page.inputValue('.made input');
-    await page.keyboard.press('c');
+    await openPanel(page, 'chat');
     await page.focus('#chat-text');
     await page.keyboard.press('Control+V');
     assert.equal(await page.inputValue('#chat-text'), url);
 
     const bob = await enter(browser, board.url, 'Bob');
-    await page.keyboard.press('Escape');
-    await page.keyboard.press('u');
+    await openPanel(page, 'people');
     await page.click('#call-2');
     await bob.click('#notices >> text=Answer');
     await eventually(() => page.textContent('.call-state'), (text) => text === 'Connected with Bob', 'the call', 15000);
