@@ -48,7 +48,7 @@ pub trait ViewerDoor: Send + Sync {
         NetworkStats::default()
     }
 
-    /// What each viewer gets, for `/api/v1/status` and `/metrics`. At most 100 ms old.
+    /// What each viewer gets, for `/api/v1/status` and `/metrics`. At most a quarter of a second old.
     fn viewers(&self) -> Vec<ViewerStats>;
 }
 
@@ -56,7 +56,8 @@ pub struct Offer {
     pub sdp: String,
     /// The network it came from; where every place is taken, who has not connected gives way for it.
     pub from: IpAddr,
-    /// Told of `Connected`, of the "sync" channel, and at last `Closed`. Bounded: the output never waits for it (a full channel loses events).
+    /// Told of `Connected`, of the "sync" channel, and at last `Closed`. Bounded: the output never waits for it (a full
+    /// channel loses events). A viewer whose events nobody takes any more is closed within seconds.
     pub events: mpsc::Sender<ViewerEvent>,
 }
 

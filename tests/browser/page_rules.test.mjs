@@ -87,6 +87,7 @@ test('tools that are out of sight take no tap: it brings them back', { timeout: 
     await tap();
     assert.ok(!(await page.isVisible('#panel')), 'nothing was to be seen there');
     assert.ok(!(await page.$('#stage.idle')));
+    await page.waitForFunction(() => getComputedStyle(document.querySelector('.tools')).opacity === '1');
     await tap();
     assert.ok(await page.isVisible('#panel'));
   });

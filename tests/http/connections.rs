@@ -19,6 +19,12 @@ async fn closed(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+async fn serves_again(bench: &Bench) {
+    while bench.get("/healthz").await.status != 200 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_silent_connection_is_closed_at_the_deadline() {
     let bench = Bench::with_limits(quick()).await;
@@ -101,12 +107,7 @@ async fn one_connection_over_the_cap_is_refused_at_once_with_the_reason() {
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
     assert!(refused.body.contains("all the connections"), "{}", refused.body);
     drop(held.pop());
-    let back = async {
-        while bench.get("/healthz").await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    soon(back).await;
+    soon(serves_again(&bench)).await;
     bench.stop().await;
 }
 
@@ -116,12 +117,7 @@ async fn a_websocket_that_watches_keeps_its_seat_until_it_is_gone() {
     let page = Page::watching(&bench).await;
     assert_eq!(bench.get("/healthz").await.status, 503);
     drop(page);
-    let back = async {
-        while bench.get("/healthz").await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    soon(back).await;
+    soon(serves_again(&bench)).await;
     bench.stop().await;
 }
 

@@ -80,6 +80,8 @@ pub struct Options {
     pub ice_servers: Vec<RTCIceServer>,
     /// SRTP protection profiles in this viewer's order; empty: all it has, GCM first.
     pub srtp: Vec<SrtpProtectionProfile>,
+    /// Off: once connected this viewer sends no ICE checks. Browsers do, at very different intervals.
+    pub checks: bool,
 }
 
 impl Default for Options {
@@ -92,6 +94,7 @@ impl Default for Options {
             bind_tcp: None,
             ice_servers: Vec::new(),
             srtp: Vec::new(),
+            checks: true,
         }
     }
 }
@@ -155,6 +158,7 @@ impl Receiver {
             .with_host_acceptance_min_wait(Some(Duration::ZERO))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
             .with_srtp_protection_profiles(options.srtp)
+            .with_ice_timeouts(None, None, (!options.checks).then_some(Duration::ZERO))
             .build();
         let (pictures_in, pictures) = mpsc::unbounded_channel();
         let (state_in, state) = watch::channel(RTCPeerConnectionState::New);

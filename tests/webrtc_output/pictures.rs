@@ -48,6 +48,55 @@ async fn a_viewer_gets_pictures_that_decode_starting_with_a_key_picture() {
     door.stop(&Clock::system(), Duration::from_secs(2));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_nobody_asks_for_any_more_is_closed() {
+    let bars = Bars::start();
+    let door = start(&bars, 4);
+    let (mut receiver, _, events) = join(&door, Options::default()).await;
+    receiver.picture("the first").await;
+    drop(events);
+    gone(&door, &bars).await;
+    door.stop(&Clock::system(), Duration::from_secs(2));
+}
+
+/// With a clock that stands still no later turn of the loop can make up for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_left_is_out_of_the_statistics_at_once() {
+    let (clock, hand) = Clock::test();
+    let bars = Bars::start();
+    let config = WebRtcConfig { udp_port: 0, ..WebRtcConfig::default() };
+    let door = WebRtc::start(&config, IpAddr::V4(Ipv4Addr::LOCALHOST), bars.clone(), clock).expect("starts");
+    let ticking = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            hand.advance(Duration::from_millis(10));
+        }
+    });
+    let (_receiver, viewer, mut events) = join(&door, Options::default()).await;
+    assert_eq!(event(&mut events).await, ViewerEvent::Connected);
+    while door.viewers().len() != 1 || door.viewers()[0].connected_at.is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ticking.abort();
+    let _ = ticking.await;
+    door.close(viewer);
+    gone(&door, &bars).await;
+    door.stop(&Clock::system(), Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_reports_lives_however_rarely_it_checks_its_path() {
+    let bars = Bars::start();
+    let door = start(&bars, 4);
+    let (mut receiver, _, _events) = join(&door, Options { checks: false, ..Options::default() }).await;
+    let first = receiver.picture("the first").await.received_at;
+    // longer than Firefox waits between two checks
+    while receiver.picture("while it only reports").await.received_at < first + Duration::from_secs(7) {}
+    receiver.close().await;
+    gone(&door, &bars).await;
+    door.stop(&Clock::system(), Duration::from_secs(2));
+}
+
 /// What is agreed on with a viewer of that order, where ours is `order`; pictures must come.
 async fn agreed(order: &[SrtpProfile], theirs: &[SrtpProtectionProfile]) -> String {
     let bars = Bars::start();

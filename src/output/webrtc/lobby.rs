@@ -7,13 +7,13 @@
 use crate::clock::Clock;
 use crate::output::giving_way::who_goes;
 use crate::output::webrtc::complaint;
-use crate::output::webrtc::demux::Ends;
-use crate::output::webrtc::entry::{Entry, Place, Places, SharedRoutes, Waker, read_now};
+use crate::output::webrtc::entry::{Entry, Place, Places, SharedRoutes, ToViewer, Waker, read_now};
 use crate::output::webrtc::media_loop::ToMedia;
 use crate::output::webrtc::negotiation::Common;
 use crate::output::webrtc::reacher::Reacher;
 use crate::output::webrtc::tried::Attempt;
-use crate::output::webrtc::udp_sys::{MediaSocket, Outgoing, Sender};
+use crate::output::webrtc::udp_send_sys::Sender;
+use crate::output::webrtc::udp_sys::{MediaSocket, Outgoing};
 use crate::output::webrtc::viewer::{OfferedViewer, State, Viewer};
 use crate::output::{Answer, CloseReason, Offer, OfferError, ViewerId, ViewerStats};
 use crate::stream::Wake;
@@ -32,13 +32,8 @@ pub enum ToLobby {
         place: Option<Place>,
         reply: oneshot::Sender<Result<Answer, OfferError>>,
     },
-    Candidate(ViewerId, String),
-    Close(ViewerId),
-    Datagram {
-        viewer: ViewerId,
-        ends: Ends,
-        bytes: Vec<u8>,
-    },
+    Viewer(ViewerId, ToViewer),
+    /// What it is answered with the lobby knows.
     Restart {
         viewer: ViewerId,
         sdp: String,
@@ -132,7 +127,6 @@ impl Lobby {
     }
 
     fn handle(&self, message: ToLobby, entries: &mut HashMap<ViewerId, Entry>, out: &mut Vec<Outgoing>) {
-        let now = read_now(&self.clock);
         match message {
             ToLobby::Offer { viewer, offer, place, reply } => {
                 let answer = self.accept(viewer, offer, place, entries, out);
@@ -142,37 +136,26 @@ impl Lobby {
                 // nobody waits any more: the viewer times out by itself
                 let _ = reply.send(answer);
             }
-            ToLobby::Candidate(viewer, candidate) => match entries.get_mut(&viewer) {
-                Some(entry) => {
-                    entry.viewer.candidate(candidate);
-                    entry.poll(now, out);
-                }
-                None => self.forward(ToMedia::Candidate(viewer, candidate)),
-            },
-            ToLobby::Close(viewer) => match entries.remove(&viewer) {
-                Some(mut entry) => {
-                    entry.viewer.close(CloseReason::Left);
-                    entry.poll(now, out);
-                }
-                None => self.forward(ToMedia::Close(viewer)),
-            },
-            ToLobby::Datagram { viewer, ends, bytes } => match entries.get_mut(&viewer) {
-                Some(entry) => {
-                    entry.viewer.datagram(now, ends, &bytes);
-                    entry.poll(now, out);
-                }
-                // it was handed over while this was waiting
-                None => self.forward(ToMedia::Datagram { viewer, ends, bytes }),
-            },
-            ToLobby::Restart { viewer, sdp, reply } => match entries.get_mut(&viewer) {
-                Some(entry) => {
-                    // nobody waits any more: ICE times out
-                    let _ = reply.send(entry.restart(now, sdp, &self.reacher.terms()));
-                    entry.poll(now, out);
-                }
-                None => self.forward(ToMedia::Restart { viewer, sdp, terms: self.reacher.terms(), reply }),
-            },
+            ToLobby::Viewer(viewer, message) => self.pass_on(viewer, message, entries, out),
+            ToLobby::Restart { viewer, sdp, reply } => {
+                let message = ToViewer::Restart { sdp, terms: self.reacher.terms(), reply };
+                self.pass_on(viewer, message, entries, out);
+            }
             ToLobby::NetworkKnown | ToLobby::Shutdown => {}
+        }
+    }
+
+    fn pass_on(
+        &self,
+        viewer: ViewerId,
+        message: ToViewer,
+        entries: &mut HashMap<ViewerId, Entry>,
+        out: &mut Vec<Outgoing>,
+    ) {
+        match entries.get_mut(&viewer) {
+            Some(entry) => entry.handle(read_now(&self.clock), message, out),
+            // it is connected, or was handed over while this was waiting
+            None => self.forward(ToMedia::Viewer(viewer, message)),
         }
     }
 

@@ -25,7 +25,9 @@ mod srtp;
 mod sync_channel;
 mod tcp;
 mod tried;
+mod udp_send_sys;
 mod udp_sys;
+mod video_track;
 mod viewer;
 
 pub use answer::{choose_profile, ice_ufrag, sends_video, state_real_level, with_candidates};
@@ -38,7 +40,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::output::{Answer, NetworkStats, Offer, OfferError, ViewerDoor, ViewerId, ViewerStats};
 use crate::stream::{Stream, Wake};
 use crate::units::Micros;
-use entry::{Places, SharedRoutes, Waker};
+use entry::{Places, SharedRoutes, ToViewer, Waker};
 use lobby::{LOBBY_QUEUE, Lobby, ToLobby};
 use media_loop::{LoopCounters, MEDIA_QUEUE, MediaLoop, ToMedia};
 use negotiation::Common;
@@ -217,11 +219,11 @@ impl ViewerDoor for WebRtc {
 
     fn add_candidate(&self, viewer: ViewerId, candidate: String) {
         // the lobby passes it on when the viewer is connected already
-        let _ = self.lobby.try_send(ToLobby::Candidate(viewer, candidate));
+        let _ = self.lobby.try_send(ToLobby::Viewer(viewer, ToViewer::Candidate(candidate)));
     }
 
     fn close(&self, viewer: ViewerId) {
-        let _ = self.lobby.try_send(ToLobby::Close(viewer));
+        let _ = self.lobby.try_send(ToLobby::Viewer(viewer, ToViewer::Close));
     }
 
     fn restart(&self, viewer: ViewerId, sdp: String) -> oneshot::Receiver<Result<Answer, OfferError>> {
@@ -232,7 +234,7 @@ impl ViewerDoor for WebRtc {
     }
 
     fn send(&self, viewer: ViewerId, text: String) -> bool {
-        let taken = self.media.try_send(ToMedia::Say(viewer, text)).is_ok();
+        let taken = self.media.try_send(ToMedia::Viewer(viewer, ToViewer::Say(text))).is_ok();
         if taken {
             self.waker.wake();
         }

@@ -7,6 +7,7 @@
 mod calls;
 mod chat;
 mod hosts;
+mod keys;
 pub mod people;
 mod rights;
 pub mod snapshot;
@@ -395,3 +396,7 @@ fn refuse(to: SeatId, code: ErrorCode, words: &str, out: &mut Vec<Action>) {
 #[cfg(test)]
 #[path = "room_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "room_random_tests.rs"]
+mod random_tests;
