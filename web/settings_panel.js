@@ -1,6 +1,6 @@
-// What this viewer chooses for himself: name, look, language, bandwidth; the keys; and the way out.
+// What this viewer chooses for himself: name, look, language; the keys; and the way out.
 
-import { button, element, field, select } from './dom.js';
+import { button, element, field, isEnter, select, toggle } from './dom.js';
 import { NAME_LONGEST, tidyName } from './memory.js';
 
 export class SettingsPanel {
@@ -18,7 +18,7 @@ export class SettingsPanel {
     this.#words = words;
     this.#memory = memory;
     this.#act = act;
-    this.#name = element('input', { id: 'own-name', maxLength: NAME_LONGEST, autocomplete: 'nickname', value: memory.name, oninput: () => this.#look(), onkeydown: (event) => event.key === 'Enter' && !event.isComposing && this.#rename() });
+    this.#name = element('input', { id: 'own-name', maxLength: NAME_LONGEST, autocomplete: 'nickname', value: memory.name, oninput: () => this.#look(), onkeydown: (event) => isEnter(event) && this.#rename() });
     this.#save = button(words('name_save'), () => this.#rename(), 'primary', { id: 'own-name-save', disabled: true });
     this.#you = element('section', { className: 'group', hidden: true }, element('h3', {}, words('you_title')), this.#who, field(words('name_wish'), this.#name), this.#save);
     this.#out = element('section', { className: 'group', hidden: true }, button(words('log_out'), () => act.logOut(), '', { id: 'log-out' }));
@@ -40,12 +40,12 @@ export class SettingsPanel {
     return element('section', { className: 'group' },
       element('h3', {}, words('look')),
       field(words('theme'), select(themes, this.#memory.theme, (theme) => this.#act.theme(theme), { id: 'theme' })),
-      field(words('language'), select([['', words('language_system')], ...languages], this.#memory.language, (language) => this.#act.language(language), { id: 'language' })),
-      field(words('bandwidth'), select([['auto', words('bandwidth_auto')], ['more', words('bandwidth_more'), true]], 'auto', () => {}, { id: 'bandwidth' })));
+      field(words('language'), select([['', words('language_system')], ...languages], this.#memory.language, (language) => this.#act.language(language), { id: 'language' })));
   }
 
   #keys(keys) {
     return element('section', { className: 'group keys' }, element('h3', {}, this.#words('keys')),
+      toggle(this.#words('keys_use'), this.#memory.keys, (on) => { this.#memory.keys = on; }, { id: 'keys-use' }),
       element('dl', { className: 'list' }, keys.map(([key, words]) => element('div', {}, element('dt', {}, element('kbd', {}, key)), element('dd', {}, this.#words(words))))));
   }
 

@@ -88,7 +88,8 @@ export class Server {
   async #untilItServes() {
     for (let i = 0; i < 150; i++) {
       if (this.child.exitCode !== null) break;
-      if (await fetch(this.url).then((reply) => reply.ok, () => false)) return;
+      // leads to the page where nothing is asked of people
+      if (await fetch(`${this.url}login`).then((reply) => reply.ok, () => false)) return;
       await sleep(100);
     }
     await this.stop('SIGKILL');

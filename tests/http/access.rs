@@ -161,6 +161,10 @@ async fn ask(bench: &Bench, method: &str, path: &str, headers: &[(&'static str, 
     bench.ask(method, path, &headers, "").await
 }
 
+fn path_of(row: &Route) -> String {
+    row.path.replace("{id}", "0").replace("{file}", "dom.js")
+}
+
 /// Whether a row answered as it must to somebody of this role.
 fn is_right(row: &Route, role: Option<Role>, status: u16) -> bool {
     let refusals = [401, 403, 405, 429];
@@ -177,7 +181,7 @@ async fn every_row_answers_everybody_as_the_table_says() {
     let (bench, hand) = bench_at(with_users()).await;
     let mut wrong = Vec::new();
     for row in route_table() {
-        let path = row.path.replace("{id}", "0");
+        let path = path_of(&row);
         for (shown, proves) in TABLE {
             let headers = shown.headers(&bench, &hand).await;
             let status = ask(&bench, row.method.as_str(), &path, &headers).await.status;
@@ -201,7 +205,7 @@ async fn where_access_is_open_strangers_get_what_was_written_and_no_more() {
         config.auth.open_role = role;
         let (bench, _hand) = bench_at(config).await;
         for row in route_table() {
-            let path = row.path.replace("{id}", "0");
+            let path = path_of(&row);
             let status = bench.ask(row.method.as_str(), &path, &[], "").await.status;
             assert!(is_right(&row, Some(role), status), "{} {path} as {role:?}: {status}", row.method);
         }
@@ -289,7 +293,7 @@ async fn a_foreign_host_or_origin_is_refused_on_every_row_but_the_probe() {
     ];
     for headers in &forged {
         for row in route_table() {
-            let path = row.path.replace("{id}", "0");
+            let path = path_of(&row);
             let status = bench.ask(row.method.as_str(), &path, headers, "").await.status;
             let refused = status == 403;
             assert_eq!(refused, row.access != Access::Probe, "{} {path} with {headers:?}: {status}", row.method);

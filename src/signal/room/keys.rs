@@ -5,6 +5,7 @@
 
 use crate::config::{Corner, LayerKind, Preset};
 use crate::signal::message::ErrorCode;
+use crate::signal::room::whole;
 use crate::signal::room::words::{Describe, Values};
 use crate::stream::adjust::{Adjustable, Change, Control, ControlKind, Layer};
 use serde_json::Value;
@@ -17,7 +18,7 @@ pub fn values(adjustable: &Adjustable) -> Values {
     let controls = adjustable.controls.iter().filter(|c| c.kind != ControlKind::Button).map(|control| {
         let value = match control.kind {
             ControlKind::Boolean => Value::from(control.value != 0),
-            _ => Value::from(control.value),
+            _ => whole::word(control.value),
         };
         (format!("control.{}", control.key), value)
     });
@@ -79,7 +80,7 @@ fn describe_control(control: &Control) -> Describe {
     let mut describe = Describe {
         key: format!("control.{}", control.key),
         name: control.name.clone(),
-        default: Some(Value::from(control.default)),
+        default: Some(whole::word(control.default)),
         read_only: control.read_only,
         inactive: control.inactive,
         ..Describe::default()
@@ -126,7 +127,7 @@ fn control_value(described: &Describe, value: &Value) -> Result<i64, Refusal> {
         }
         _ => {
             let (least, most) = (described.min.unwrap_or(i64::MIN), described.max.unwrap_or(i64::MAX));
-            let number = value.as_i64().filter(|number| (least..=most).contains(number));
+            let number = whole::read(value).filter(|number| (least..=most).contains(number));
             number.ok_or_else(|| bad(key, &format!("a whole number from {least} to {most} is wanted")))
         }
     }

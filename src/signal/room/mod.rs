@@ -13,6 +13,7 @@ mod rights;
 pub mod snapshot;
 mod state;
 mod traffic;
+mod whole;
 pub mod words;
 
 use crate::config::{HostLeaves, Preset, Role};

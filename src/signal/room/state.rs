@@ -198,6 +198,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_browsers_numbers_cannot_hold_goes_both_ways_as_text() {
+        let mut camera = camera();
+        camera.controls[0].kind = ControlKind::Integer { minimum: i64::MIN, maximum: i64::MAX, step: 1 };
+        camera.controls[0].value = 9_007_199_254_740_993;
+        let mut state = SharedState::new(Vec::new());
+        state.update(Micros(0), &camera);
+        let Told::State { values, describe, .. } = state.snapshot() else { panic!() };
+        assert_eq!(values["control.brightness"], "9007199254740993");
+        let described = serde_json::to_value(&describe[0]).unwrap();
+        assert_eq!(
+            (described["min"].as_str(), described["default"].as_i64()),
+            (Some("-9223372036854775808"), Some(10))
+        );
+        assert_eq!(serde_json::from_value::<Describe>(described).unwrap(), describe[0]);
+        let wish = wish(r#"{"control.brightness":"9223372036854775807"}"#);
+        let wanted = Change::Control { key: "brightness".into(), value: i64::MAX };
+        assert_eq!(state.set(Micros(0), ANN, 1, &wish), Ok(vec![wanted]));
+    }
+
+    #[test]
     fn a_wish_becomes_a_change_and_the_change_a_patch_with_its_author() {
         let mut state = state();
         let changes = state.set(Micros(0), ANN, 1, &wish(r#"{"control.brightness":7,"layer.0.opacity":0.5}"#)).unwrap();
