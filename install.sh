@@ -132,6 +132,7 @@ guard_config() {
 install() {
   check_program
   init=$(init_system)
+  if [ -f "$UNIT" ]; then KNOWN=yes; else KNOWN=no; fi
   put 755 "$FROM/rtcam" "$BIN"
   put 644 "$FROM/rtcam.example.toml" "$ETC/rtcam.example.toml"
   [ -e "$ETC/rtcam.toml" ] || put 600 "$FROM/rtcam.example.toml" "$ETC/rtcam.toml"
@@ -162,8 +163,12 @@ begin() {
   case $1 in
     systemd)
       systemctl daemon-reload
-      systemctl enable rtcam.service > /dev/null 2>&1
-      if systemctl restart rtcam.service; then say "runs; see: systemctl status rtcam"
+      # an upgrade does not switch on what its user has switched off
+      if [ "$KNOWN" = no ]; then systemctl enable rtcam.service > /dev/null 2>&1; fi
+      if ! systemctl is-enabled --quiet rtcam.service; then
+        systemctl try-restart rtcam.service || true
+        say "is switched off here and stays so; on again with: systemctl enable --now rtcam"
+      elif systemctl restart rtcam.service; then say "runs; see: systemctl status rtcam"
       else say "is installed but did not start; see: journalctl -u rtcam -n 20"; fi;;
     sysv)
       if "$SYSV" restart; then :; else say "is installed but did not start; see the lines above"; fi;;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # test.sh PART...
-# Runs the named parts in order, each with its seconds, and stops at the first one that fails, saying which.
+# Runs the named parts in order, each with its seconds, and goes on after one that fails: all that is wrong is said at once.
 # The last line counts the tests that the test programs themselves reported.
 # PART: fmt clippy unit rust browser nat qemu
 # out: artefacts/test-PART.log, artefacts/summary.txt
@@ -16,7 +16,7 @@ part_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
 part_unit() { scripts/check-unit.sh; }
 part_rust() {
   scripts/footage.sh
-  RTCAM_FOOTAGE=$W/footage RTCAM_REQUIRE_FOOTAGE=1 cargo test --locked
+  RTCAM_FOOTAGE=$W/footage RTCAM_REQUIRE_FOOTAGE=1 cargo test --locked --no-fail-fast
 }
 part_browser() {
   cargo build --locked --bins --example mpp_stub
@@ -41,7 +41,7 @@ count() {
     END { printf "%d passed, %d failed\n", p, f }'
 }
 
-failed='' summary=()
+failed=() summary=()
 for part; do
   declare -F "part_$part" > /dev/null || die "unknown part $part"
   say "== $part"
@@ -49,11 +49,11 @@ for part; do
   # not under || or if: bash would switch set -e off inside the part
   set +e; (set -e; "part_$part") 2>&1 | tee "$A/test-$part.log"; rc=${PIPESTATUS[0]}; set -e
   if [ $rc = 0 ]; then summary+=("$(printf '%-8s ok     %4d s' "$part" $((SECONDS-s)))"); continue; fi
-  failed=$part; summary+=("$(printf '%-8s FAILED %4d s' "$part" $((SECONDS-s)))"); break
+  failed+=("$part"); summary+=("$(printf '%-8s FAILED %4d s' "$part" $((SECONDS-s)))")
 done
 {
   printf '%s\n' "${summary[@]}"
-  [ -z "$failed" ] || echo "failed in: $failed (artefacts/test-$failed.log)"
+  [ ${#failed[@]} = 0 ] || echo "failed in: ${failed[*]} (artefacts/test-PART.log)"
   echo "total $SECONDS s: $(count)"
 } | tee "$A/summary.txt"
-[ -z "$failed" ]
+[ ${#failed[@]} = 0 ]

@@ -53,6 +53,9 @@ pub struct Parts {
 
 /// How often the async runtime shows that it turns.
 const HTTP_BEAT: Duration = Duration::from_secs(1);
+/// Files are looked at once a second. The work goes round among the threads for it, so with tokio's 10 s as many would
+/// stay for ever as a crowd once needed.
+const BLOCKING_THREAD_STAYS: Duration = Duration::from_millis(1500);
 
 /// Closes one part; may block, on a thread of its own.
 pub struct Closer {
@@ -85,7 +88,9 @@ pub fn run(mut config: Config) -> Result<()> {
 }
 
 fn new_runtime() -> Result<Runtime> {
-    Builder::new_current_thread().enable_all().build().map_err(|error| internal("start the runtime").because(error))
+    let mut runtime = Builder::new_current_thread();
+    runtime.enable_all().thread_keep_alive(BLOCKING_THREAD_STAYS);
+    runtime.build().map_err(|error| internal("start the runtime").because(error))
 }
 
 fn internal(what: &str) -> Error {

@@ -5,6 +5,8 @@ pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(test)]
+mod dice;
 pub mod doctor;
 pub mod encode;
 pub mod error;

@@ -176,7 +176,7 @@ export class CallPanel {
       over(false);
       const { files } = event.dataTransfer;
       if (files.length) this.offer(files);
-      else this.#say(event.dataTransfer.getData('text/plain'));
+      else if (this.#drop) this.#composer.add(event.dataTransfer.getData('text/plain'));
     });
   }
 }

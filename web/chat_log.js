@@ -54,15 +54,26 @@ export class ChatLog {
     }
     if (row.dataset.state !== (line.state ?? '')) {
       row.dataset.state = line.state ?? '';
+      row.querySelector('time').textContent = this.#clock(line.at_ms);
       row.querySelector('.again')?.remove();
-      if (line.state === 'lost') row.append(button(this.#words('chat_again'), () => this.#again(line.key), 'again'));
+      if (line.state === 'lost') row.append(button(this.#words('chat_again'), () => this.#sayAgain(line.key), 'again'));
     }
     return row;
   }
 
-  #head({ name, at_ms }) {
-    const at = at_ms === null ? null : new Date(at_ms);
-    const clock = at && Number.isFinite(at.getTime()) ? at.toLocaleTimeString(this.#language, { hour: '2-digit', minute: '2-digit' }) : '';
-    return element('p', { className: 'line-head' }, element('bdi', { className: 'line-name' }, name), ' ', element('time', {}, clock));
+  #head({ name }) {
+    return element('p', { className: 'line-head' }, element('bdi', { className: 'line-name' }, name), ' ', element('time'));
+  }
+
+  /** Nothing for a line on its way. */
+  #clock(at_ms) {
+    const at = new Date(at_ms ?? NaN);
+    return Number.isFinite(at.getTime()) ? at.toLocaleTimeString(this.#language, { hour: '2-digit', minute: '2-digit' }) : '';
+  }
+
+  /** The button goes with its line: the focus stays near. */
+  #sayAgain(key) {
+    this.root.focus();
+    this.#again(key);
   }
 }

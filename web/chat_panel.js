@@ -32,6 +32,6 @@ export class ChatPanel {
   show(reachable) {
     this.#log.show(this.#room.chat, this.#room.me?.id);
     const why = !reachable ? 'chat_apart' : this.#room.mayChat ? 'chat_write' : 'chat_muted';
-    this.#composer.allow(why === 'chat_write', this.#words(why));
+    this.#composer.allow(why === 'chat_write', this.#words(why), this.#room.mayChat);
   }
 }

@@ -1,6 +1,6 @@
 // A line to write in: Enter sends, Shift+Enter starts a new line, and the characters left are told near the end.
 
-import { element, iconButton } from './dom.js';
+import { element, iconButton, isEnter } from './dom.js';
 
 const TELL_LEFT = 60;
 
@@ -10,6 +10,7 @@ export class Composer {
   #button;
   #longest;
   #send;
+  #allowed = true;
   root;
 
   /** `send(text)`: true when it was taken. */
@@ -24,29 +25,30 @@ export class Composer {
 
   get box() { return this.#box; }
 
-  /** Why nothing can be said now stands in place of the placeholder. */
-  allow(allowed, placeholder) {
-    this.#box.disabled = !allowed;
+  /** Why nothing can be said now stands in place of the placeholder. `writing`: a line may be begun until it can be sent. */
+  allow(allowed, placeholder, writing = allowed) {
+    this.#allowed = allowed;
+    this.#box.disabled = !writing;
     this.#box.placeholder = placeholder;
+    this.#box.setAttribute('aria-label', placeholder);
     this.#look();
   }
 
-  fill(text) {
-    this.#box.value = text;
+  /** Adds to what was begun; the user sends it. */
+  add(text) {
+    this.#box.value += text;
     this.#look();
     this.#box.focus();
   }
 
   #key(event) {
-    // Safari ends a composition before it tells of the Enter that chose the word; 229 marks that key.
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    if (!isEnter(event) || event.shiftKey) return;
     event.preventDefault();
     this.#submit();
   }
 
   #submit() {
-    const text = this.#box.value;
-    if (!text.trim() || this.#count() < 0 || !this.#send(text)) return;
+    if (this.#button.disabled || !this.#send(this.#box.value)) return;
     this.#box.value = '';
     this.#look();
     this.#box.focus();
@@ -60,7 +62,7 @@ export class Composer {
     const left = this.#count();
     this.#left.textContent = left <= TELL_LEFT ? String(left) : '';
     this.#left.classList.toggle('over', left < 0);
-    this.#button.disabled = this.#box.disabled || left < 0 || !this.#box.value.trim();
+    this.#button.disabled = !this.#allowed || left < 0 || !this.#box.value.trim();
     this.#box.style.height = 'auto';
     this.#box.style.height = `${Math.min(this.#box.scrollHeight + 2, 120)}px`;
   }

@@ -46,15 +46,20 @@ export function button(text, onclick, className = '', more = {}) {
   return element('button', { type: 'button', className: `push ${className}`, onclick, ...more }, text);
 }
 
+/** Enter, but not the one that ends a composition: Safari tells of it only afterwards, with the key code 229. */
+export function isEnter(event) {
+  return event.key === 'Enter' && !event.isComposing && event.keyCode !== 229;
+}
+
 /** A switch with its words beside it. */
 export function toggle(text, checked, onchange, more = {}) {
   const box = element('input', { type: 'checkbox', role: 'switch', className: 'switch', checked, onchange: () => onchange(box.checked), ...more });
   return element('label', { className: 'row switch-row' }, element('span', {}, text), box);
 }
 
-/** `choices`: [[value, words, disabled?]]. */
+/** `choices`: [[value, words]]. */
 export function select(choices, value, onchange, more = {}) {
-  const options = choices.map(([key, words, disabled = false]) => element('option', { value: String(key), disabled }, words));
+  const options = choices.map(([key, words]) => element('option', { value: String(key) }, words));
   const box = element('select', { onchange: () => onchange(box.value), ...more }, options);
   box.value = String(value);
   return box;

@@ -19,7 +19,7 @@ export class HostPanel {
   #watchBox;
   #linkBox;
 
-  /** `act`: { rules({closed?, muted?}), link({role, for_s, name}), links(), unlink(id), watch(on), copy(text) }. */
+  /** `act`: { rules({closed?, muted?}), link({role, for_s, name}), links(), unlink(id), watch(on), copy(text, box) }. */
   constructor(body, { room, words, act }) {
     this.#room = room;
     this.#words = words;
@@ -51,8 +51,7 @@ export class HostPanel {
     const box = element('input', { readOnly: true, value: url, 'aria-label': this.#words('link'), onfocus: () => box.select() });
     const copied = element('span', { className: 'fine' });
     this.#made.replaceChildren(element('div', { className: 'row' }, box, iconButton('copy', this.#words('copy'), async () => {
-      if (!(await this.#act.copy(url))) box.select();
-      else copied.textContent = this.#words('copied');
+      if (await this.#act.copy(url, box)) copied.textContent = this.#words('copied');
     })), copied);
     this.#act.links();
   }

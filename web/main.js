@@ -2,6 +2,7 @@
 
 import { Dock } from './dock.js';
 import { LatencyMeter } from './latency.js';
+import { load } from './loading.js';
 import { Memory } from './memory.js';
 import { explainNoPath } from './no_path.js';
 import { Panel } from './panel.js';
@@ -10,11 +11,12 @@ import { SignallingSocket, loginIsOver, signallingUrl } from './signalling.js';
 import { digest } from './stats.js';
 import { wearTheme } from './theme.js';
 import { Viewer, missingAbility } from './viewer.js';
-import { chooseLanguage, say } from './words.js';
+import { chooseLanguage, learn, say } from './words.js';
 
 const LATENCY_EVERY_MS = 500;
 const COUNTDOWN_EVERY_MS = 250;
 const IDLE_AFTER_MS = 3500;
+const EARLY_MOST = 500;
 
 const memory = new Memory();
 wearTheme(memory.theme);
@@ -35,7 +37,7 @@ const session = new Session({
     viewer: (on, iceServers) => new Viewer(video, $('still'), meter, on, iceServers),
   },
   changed: show,
-  heard: (message) => (roomPage ? roomPage.hear(message) : early.push(message)),
+  heard: (message) => (roomPage ? roomPage.hear(message) : keep(message)),
   reach: () => roomPage?.show(),
   shutOut: async () => (await loginIsOver(location.href)) && location.reload(),
   memory,
@@ -70,9 +72,15 @@ globalThis.rtcam = Object.freeze({
 
 /** Behind the picture: its modules are asked for when everything the picture needs is under way. */
 async function openRoom() {
-  const { RoomPage } = await import('./room_page.js');
-  roomPage = new RoomPage({ session, words, dock, meter, memory, readStats, language });
+  const { RoomPage } = await load((n) => (n ? import(`./again/${n}/room_page.js`) : import('./room_page.js')), time);
+  roomPage = new RoomPage({ session, words, learn, dock, meter, memory, readStats, language });
   for (const message of early.splice(0)) roomPage.hear(message);
+}
+
+/** A welcome brings everything: what was said before it does not count, and where too much was said another one is asked for. */
+function keep(message) {
+  if (message.type === 'welcome') early.length = 0;
+  if (early.push(message) > EARLY_MOST) session.refresh();
 }
 
 function translate() {
@@ -87,14 +95,14 @@ function label(element, key) {
 }
 
 function show(view) {
-  const before = stage.dataset.state;
   stage.dataset.state = view.state;
   $('snapshot').disabled = !['live', 'away', 'opening'].includes(view.state);
   showWords(view);
   showWhy(view);
   showLatency();
   // The reader of the screen hears each state once, not every second of a countdown.
-  if (before !== view.state || view.state === 'away') $('live').textContent = sentence(view, null);
+  const said = [sentence(view, null), view.why && words(view.why)].filter(Boolean).join(' – ');
+  if ($('live').textContent !== said) $('live').textContent = said;
 }
 
 function showWords(view) {
@@ -106,7 +114,8 @@ function showWords(view) {
   $('card-detail').textContent = detail(view, seconds);
   document.title = `${text} – ${words('title')}`;
   const button = $('card-button');
-  button.hidden = !['blocked', 'reconnecting', 'out'].includes(view.state) || (view.state === 'reconnecting' && !seconds);
+  // It stays while an attempt runs: who pressed it by key keeps the focus.
+  button.hidden = !['blocked', 'reconnecting', 'out'].includes(view.state);
   button.textContent = words(view.state === 'blocked' ? 'play' : 'retry');
 }
 
@@ -152,15 +161,24 @@ function listen() {
   video.addEventListener('resize', () => video.videoWidth && stage.style.setProperty('--aspect', String(video.videoHeight / video.videoWidth)));
   document.addEventListener('fullscreenchange', () => label($('fullscreen'), document.fullscreenElement ? 'fullscreen_off' : 'fullscreen'));
   document.addEventListener('keydown', onKey);
+  guardTools();
   for (const event of ['dragover', 'drop']) addEventListener(event, (dropped) => dropped.preventDefault());
   for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) addEventListener(event, awake, { passive: true });
   awake();
 }
 
+/** A tap where the tools are out of sight only brings them back. */
+function guardTools() {
+  const tools = $('fullscreen').parentElement;
+  let unseen = false;
+  tools.addEventListener('pointerdown', ({ pointerType }) => { unseen = pointerType === 'touch' && getComputedStyle(tools).opacity < 0.5; });
+  tools.addEventListener('click', (event) => unseen && event.detail && event.stopPropagation(), true);
+}
+
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
   if (event.key === 'Escape') return dock.close();
-  if (event.target.closest?.('input, textarea, select')) return;
+  if (!memory.keys || event.target.closest?.('input, textarea, select')) return;
   const key = event.key.toLowerCase();
   const act = { f: toggleFullscreen, s: () => dock.toggle('stats'), p: savePicture }[key];
   if (act) act();
@@ -186,8 +204,9 @@ function savePicture() {
   const canvas = Object.assign(document.createElement('canvas'), { width: video.videoWidth, height: video.videoHeight });
   canvas.getContext('2d').drawImage(video, 0, 0);
   canvas.toBlob((blob) => {
+    if (!blob) return;
     const href = URL.createObjectURL(blob);
-    const stamp = new Date().toISOString().replace(/[:T]/g, '-').slice(0, 19);
+    const stamp = new Date(Date.now() - 60000 * new Date().getTimezoneOffset()).toISOString().replace(/[:T]/g, '-').slice(0, 19);
     Object.assign(document.createElement('a'), { href, download: `rtcam-${stamp}.jpg` }).click();
     setTimeout(() => URL.revokeObjectURL(href), 10000);
   }, 'image/jpeg', 0.92);

@@ -1,4 +1,4 @@
-// What the page remembers: name, look and language for good, the ticket back to its seat while the tab lives. Browsers may
+// What the page remembers: name, look, language and keys for good, the ticket back to its seat while the tab lives. Browsers may
 // refuse either store (private windows); then it forgets. Pure: the stores are handed in.
 
 const PREFIX = 'rtcam-';
@@ -24,6 +24,10 @@ export class Memory {
   /** '' as the browser says. */
   get language() { return this.#read(this.#lasting, 'language') ?? ''; }
   set language(language) { this.#write(this.#lasting, 'language', language); }
+
+  /** Whether single letters act; who speaks to the machine instead of typing may not want that. */
+  get keys() { return this.#read(this.#lasting, 'keys') !== 'off'; }
+  set keys(on) { this.#write(this.#lasting, 'keys', on ? '' : 'off'); }
 
   get resume() { return this.#read(this.#passing, 'resume') ?? ''; }
   set resume(ticket) { this.#write(this.#passing, 'resume', ticket ?? ''); }

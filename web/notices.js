@@ -23,8 +23,8 @@ export class Notices {
     const notice = element('div', { className: 'notice', role: urgent ? 'alert' : null }, element('p', {}, text), buttons.length ? element('div', { className: 'notice-buttons' }, buttons) : null);
     if (key) this.#byKey.set(key, notice);
     this.#root.append(notice);
-    // What waits for an answer is the last to go.
-    while (this.#root.childElementCount > AT_ONCE) this.#take([...this.#root.children].find((one) => !one.querySelector('button')) ?? this.#root.firstElementChild);
+    // What waits for an answer is the last to go, and a call never: nowhere else can it be answered.
+    while (this.#root.childElementCount > AT_ONCE) this.#take([...this.#root.children].find((one) => !one.querySelector('button')) ?? this.#root.querySelector('.notice:not([role])'));
     if (!choices.length) setTimeout(() => this.#take(notice), SHOWN_FOR_MS);
     return notice;
   }

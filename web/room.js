@@ -149,7 +149,8 @@ export class Room {
     if (this.#chat.some((known) => sameLine(known, line))) return [];
     if (mine) {
       const index = this.#unheard.findIndex((own) => own.text === line.text);
-      if (index >= 0) this.#unheard.splice(index, 1);
+      // It stays the same line to the panel: nothing is shown or read aloud twice.
+      if (index >= 0) [{ key: line.key }] = this.#unheard.splice(index, 1);
     }
     // lines that were lost on the way come again behind newer ones
     this.#chat = [...this.#chat, line].sort((a, b) => a.at_ms - b.at_ms).slice(-CHAT_KEPT);
@@ -178,5 +179,6 @@ function sameLine(a, b) {
 /** The board keeps the last lines only; what this page heard before them stays. */
 function mergeChat(mine, theirs) {
   const first = theirs[0]?.at_ms ?? Infinity;
-  return [...mine.filter((line) => line.at_ms < first && !theirs.some((other) => sameLine(line, other))), ...theirs].slice(-CHAT_KEPT);
+  const known = theirs.map((line) => mine.find((other) => sameLine(line, other)) ?? line);
+  return [...mine.filter((line) => line.at_ms < first), ...known].slice(-CHAT_KEPT);
 }

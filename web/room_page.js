@@ -17,7 +17,6 @@ import { SharedState } from './shared_state.js';
 import { StatePanel, controlWords } from './state_panel.js';
 import { digest } from './stats.js';
 import { wearTheme } from './theme.js';
-import { learn } from './words.js';
 import { ROOM_WORDS } from './words_room.js';
 
 const TICK_MS = 250;
@@ -52,7 +51,7 @@ export class RoomPage {
   #toldChanges = new Map();
   #time = { now: () => performance.now(), setTimeout: setTimeout.bind(globalThis), clearTimeout: clearTimeout.bind(globalThis) };
 
-  constructor({ session, words, dock, meter, memory, readStats, language }) {
+  constructor({ session, words, learn, dock, meter, memory, readStats, language }) {
     learn(ROOM_WORDS);
     this.#session = session;
     this.#words = words;
@@ -85,7 +84,7 @@ export class RoomPage {
     if (message.type === 'bye' && FOR_GOOD.includes(message.reason)) this.#leave();
     if (['welcome', 'peers', 'control', 'room', 'chat'].includes(message.type)) this.show();
     if (['welcome', 'control'].includes(message.type)) this.#forgetAsks();
-    if (message.type === 'welcome') this.#watchAgain();
+    if (message.type === 'welcome' || (message.changed && message.changed.id === this.#room.me?.id)) this.#watchAgain();
   }
 
   /** Granted, given up, or asked of another host: nothing to answer any more. */
@@ -154,9 +153,9 @@ export class RoomPage {
       links: () => say({ type: 'links' }),
       unlink: (id) => say({ type: 'unlink', id }),
       watch: (on) => this.#watch(on),
-      copy: (text) => copy(text),
+      copy,
     } });
-    this.#chat = new ChatPanel(body('chat', { opened: () => this.#read(), focus: () => (coarse() ? null : this.#chat.box) }), { room, words, language, say: (text) => this.#sayLine(text), again: (key) => this.#sayLine(room.takeBack(key)) });
+    this.#chat = new ChatPanel(body('chat', { opened: () => this.#read(), focus: () => (coarse() ? null : this.#chat.box) }), { room, words, language, say: (text) => this.#sayLine(text), again: (key) => this.#session.reachable && room.mayChat && this.#sayLine(room.takeBack(key)) });
     this.#controls = new StatePanel(body('controls'), { state: this.#state, words, set: (key, value) => this.#want(key, value), press: (key, value) => say(this.#state.press(key, value)) });
     this.#callPanel = new CallPanel(body('call', { focus: () => (coarse() || this.#call.state !== 'talking' ? null : this.#callPanel.box) }), { words, language, me: () => room.me, hangUp: () => this.#call.hangUp(), heard: (text) => this.#heardPrivately(text) });
     this.#settings = new SettingsPanel(body('settings'), { words, memory: this.#memory, languages: LANGUAGES, keys: [['A', 'controls'], ['U', 'people'], ['C', 'chat'], ['O', 'settings'], ['S', 'stats'], ['P', 'snapshot'], ['F', 'fullscreen'], ['Esc', 'key_escape']], act: {
@@ -167,7 +166,8 @@ export class RoomPage {
       },
       language: (choice) => {
         this.#memory.language = choice;
-        location.reload();
+        // without ?lang=, which would go before the choice
+        location.replace(location.pathname);
       },
       logOut: () => this.#logOut(),
     } });
@@ -185,7 +185,7 @@ export class RoomPage {
 
   // what the board says
 
-  /** A new socket knows nothing of what the old one had been asked for. */
+  /** A new socket knows nothing of what the old one had been asked for; nor does the board once the role was another. */
   #watchAgain() {
     this.#watching = false;
     if (this.#dock.isOpen('people')) this.#host.look(true);
@@ -407,11 +407,13 @@ function coarse() {
   return matchMedia('(pointer: coarse)').matches;
 }
 
-async function copy(text) {
+/** Pages over plain HTTP are given no clipboard; there the older way works, from a field that shows the text. */
+async function copy(text, box) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return false;
+    box.select();
+    return document.execCommand('copy');
   }
 }

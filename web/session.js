@@ -106,9 +106,10 @@ export class Session {
     return sent;
   }
 
-  /** What the board said got lost on the way: say hello again, which brings everything. */
+  /** What the board said got lost on the way: say hello again, which brings everything. Not while an offer waits: its answer
+   *  would be lost as well. */
   refresh() {
-    if (!this.#socket?.isOpen || !this.#welcomed) return;
+    if (!this.#socket?.isOpen || !this.#welcomed || this.#unanswered) return;
     this.#dropSocket();
     this.#attempt();
   }

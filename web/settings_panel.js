@@ -1,6 +1,6 @@
 // What this viewer chooses for himself: name, look, language, bandwidth; the keys; and the way out.
 
-import { button, element, field, select } from './dom.js';
+import { button, element, field, isEnter, select, toggle } from './dom.js';
 import { NAME_LONGEST, tidyName } from './memory.js';
 
 export class SettingsPanel {
@@ -18,7 +18,7 @@ export class SettingsPanel {
     this.#words = words;
     this.#memory = memory;
     this.#act = act;
-    this.#name = element('input', { id: 'own-name', maxLength: NAME_LONGEST, autocomplete: 'nickname', value: memory.name, oninput: () => this.#look(), onkeydown: (event) => event.key === 'Enter' && !event.isComposing && this.#rename() });
+    this.#name = element('input', { id: 'own-name', maxLength: NAME_LONGEST, autocomplete: 'nickname', value: memory.name, oninput: () => this.#look(), onkeydown: (event) => isEnter(event) && this.#rename() });
     this.#save = button(words('name_save'), () => this.#rename(), 'primary', { id: 'own-name-save', disabled: true });
     this.#you = element('section', { className: 'group', hidden: true }, element('h3', {}, words('you_title')), this.#who, field(words('name_wish'), this.#name), this.#save);
     this.#out = element('section', { className: 'group', hidden: true }, button(words('log_out'), () => act.logOut(), '', { id: 'log-out' }));
@@ -46,6 +46,7 @@ export class SettingsPanel {
 
   #keys(keys) {
     return element('section', { className: 'group keys' }, element('h3', {}, this.#words('keys')),
+      toggle(this.#words('keys_use'), this.#memory.keys, (on) => { this.#memory.keys = on; }, { id: 'keys-use' }),
       element('dl', { className: 'list' }, keys.map(([key, words]) => element('div', {}, element('dt', {}, element('kbd', {}, key)), element('dd', {}, this.#words(words))))));
   }
 

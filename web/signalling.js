@@ -8,6 +8,7 @@ const DEAD_AFTER_MS = 30000;
 const PROBE_WITHIN_MS = 3000;
 /** Asked beside a message of ours; nobody waits for it, so there is time for a slow line. */
 const SENT_PROBE_WITHIN_MS = 6000;
+const PAGE_WITHIN_MS = 8000;
 
 export class SignallingSocket {
   #socket;
@@ -101,6 +102,6 @@ export function signallingUrl(location) {
 
 /** True when the page itself is refused: the login is over, and only a fresh load can ask for it again. */
 export async function loginIsOver(url) {
-  const reply = await fetch(url, { cache: 'no-store', redirect: 'manual' }).catch(() => null);
+  const reply = await fetch(url, { cache: 'no-store', redirect: 'manual', signal: AbortSignal.timeout?.(PAGE_WITHIN_MS) }).catch(() => null);
   return reply !== null && (reply.type === 'opaqueredirect' || reply.status === 401);
 }

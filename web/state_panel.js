@@ -1,7 +1,7 @@
 // Camera controls and overlay layers, drawn from the board's description of them. Built anew only when the description
 // changes; values are put in place, so that nobody's slider jumps under the finger.
 
-import { button, element, iconButton, select } from './dom.js';
+import { button, element, iconButton, refill, select } from './dom.js';
 
 const CORNERS = ['top-left', 'top-right', 'bottom-left', 'bottom-right'];
 /** Of any script within the board's 512 bytes. */
@@ -12,7 +12,7 @@ export class StatePanel {
   #words;
   #set;
   #press;
-  #drawn = null;
+  #drawn = '';
   #entries = [];
   #who = element('div', { className: 'steering' });
   #groups = element('div', {});
@@ -34,15 +34,18 @@ export class StatePanel {
   /** `enabled`: this page may change things now. */
   show(enabled) {
     this.#enabled = enabled;
-    if (this.#drawn !== this.#state.describe) this.#draw();
+    this.#draw();
     for (const entry of this.#entries) this.#update(entry);
   }
 
   #draw() {
-    this.#drawn = this.#state.describe;
+    const { describe } = this.#state;
+    const drawn = JSON.stringify(describe);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
     this.#entries = [];
-    const groups = groupsOf(this.#drawn).map(({ title, list }) => this.#group(title, list));
-    this.#groups.replaceChildren(...(groups.length ? groups : [element('p', { className: 'fine empty' }, this.#words('controls_none'))]));
+    const groups = groupsOf(describe).map(({ title, list }) => this.#group(title, list));
+    refill(this.#groups, groups.length ? groups : element('p', { className: 'fine empty' }, this.#words('controls_none')));
   }
 
   #group({ key, name, n }, list) {
@@ -55,7 +58,11 @@ export class StatePanel {
     const label = controlWords(described, this.#words);
     const entry = { described, ...(make ?? unknown)(described, label, this.#words, (value) => this.#change(described, value)) };
     const toDefault = described.default === undefined || !entry.input ? null
-      : iconButton('undo', this.#words('to_default', { name: label }), () => this.#change(described, defaultOf(described)), { className: 'icon-button undo' });
+      : iconButton('undo', this.#words('to_default', { name: label }), () => {
+        this.#change(described, defaultOf(described));
+        // the button is gone with what it undid
+        entry.input.focus();
+      }, { className: 'icon-button undo' });
     entry.undo = toDefault;
     entry.box = element('div', { className: `control control-${described.kind}` }, entry.head ?? element('label', { className: 'control-name', for: entry.input?.id }, label), toDefault, entry.body);
     entry.box.dataset.key = described.key;
@@ -114,19 +121,27 @@ function idOf(key) {
   return `set-${key.replace(/[^\w-]/g, '-')}`;
 }
 
-function integer({ key, min = 0, max = 100, step = 1 }, label, _words, change) {
+function integer(described, label, words, change) {
+  const { key, min = 0, max = 100, step = 1 } = described;
+  if ([min, max].some((end) => typeof end === 'string')) return text(described, label, words, (digits) => wholeOf(digits) !== null && change(wholeOf(digits)));
   const range = { min: String(min), max: String(max), step: String(step) };
   const slider = element('input', { type: 'range', id: idOf(key), ...range, oninput: () => change(Number(slider.value)) });
-  const number = element('input', { type: 'number', className: 'number', 'aria-label': label, ...range, inputMode: 'numeric', onchange: () => {
+  const number = element('input', { type: 'number', className: 'number', 'aria-label': label, ...range, inputMode: min < 0 ? 'text' : 'numeric', onchange: () => {
     const value = Number(number.value);
     if (number.value === '' || !Number.isFinite(value)) return;
     change(clamp(value, min, max, step));
   } });
   return { input: slider, inputs: [slider, number], body: element('div', { className: 'slider' }, slider, number), show: (value) => {
     slider.value = String(value);
-    if (document.activeElement !== number || number.value === '') number.value = String(value);
+    if (document.activeElement !== number) number.value = String(value);
     fill(slider, min, max, value);
   } };
+}
+
+/** What was typed, as the board takes it: a number, or the digits of one that numbers here would round. Null: none. Pure. */
+export function wholeOf(digits) {
+  if (!/^\s*-?\d{1,19}\s*$/.test(digits)) return null;
+  return Number.isSafeInteger(Number(digits)) ? Number(digits) : String(BigInt(digits));
 }
 
 /** The nearest value the driver knows. Pure. */

@@ -96,6 +96,7 @@ fn unpack(pack: Pack, wire: &WireFormat, data: &[u8], frame: &mut Frame) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
     use crate::media::frame::BufferPool;
     use crate::units::Micros;
 
@@ -115,12 +116,7 @@ mod tests {
     }
 
     fn noise(bytes: usize) -> Vec<u8> {
-        let mut seed = 7u32;
-        let mut next = || {
-            seed = seed.wrapping_mul(1664525).wrapping_add(1013904223);
-            (seed >> 24) as u8
-        };
-        (0..bytes).map(|_| next()).collect()
+        Dice::new(7).bytes(bytes)
     }
 
     fn pixel(frame: &Frame, plane: usize, x: usize, y: usize) -> u8 {
@@ -207,14 +203,10 @@ mod tests {
         for length in 0..good.len() - 2 {
             assert!(convert(wire(b"MJPG", 64, 48, 0), &good[..length]).is_err(), "cut at {length}");
         }
-        let mut seed = 3u32;
+        let mut dice = Dice::new(3);
         for _ in 0..2000 {
             let mut data = good.clone();
-            for _ in 0..3 {
-                seed = seed.wrapping_mul(1664525).wrapping_add(1013904223);
-                let at = (seed >> 8) as usize % data.len();
-                data[at] = seed as u8;
-            }
+            dice.damage(&mut data, 3);
             // some scribbles give a sound picture: only the answer matters
             let _ = convert(wire(b"MJPG", 64, 48, 0), &data);
         }

@@ -7,6 +7,7 @@ use crate::capture::v4l2_fake::*;
 use crate::capture::v4l2_fake_controls::*;
 use crate::capture::{Bell, Grab, Source, Want};
 use crate::config::CameraConfig;
+use crate::dice::Dice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -317,32 +318,27 @@ fn a_storm_of_events_does_not_hold_pictures_back() {
     }
 }
 
-fn noise(seed: &mut u32) -> u32 {
-    *seed = seed.wrapping_mul(1664525).wrapping_add(1013904223);
-    *seed >> 8
-}
-
 /// Any call may fail at any time; the list stays usable, and nothing stays open.
 #[test]
 fn a_thousand_faults_leave_nothing_behind_and_the_pictures_alone() {
     let errors =
         [libc::ENODEV, libc::EIO, libc::ENOTTY, libc::EAGAIN, libc::EINVAL, libc::EBUSY, libc::EPIPE, libc::EACCES];
-    let mut seed = 20_261_121;
+    let mut dice = Dice::new(20_261_121);
     let mut whole = 0;
     for round in 0..1000 {
         let camera = camera();
         camera.state().controls.tells = round % 3 > 0;
         let mut source = open_camera(&camera);
-        let error = errors[noise(&mut seed) as usize % errors.len()];
-        camera.state().fail_call = Some((noise(&mut seed) % 60, error));
+        let error = errors[dice.place(errors.len())];
+        camera.state().fail_call = Some((dice.roll(60) as u32, error));
         for step in 0..40 {
             if step % 7 == 0 {
-                let value = i64::from(noise(&mut seed) % 256);
+                let value = dice.roll(256) as i64;
                 camera.state().controls.put(BRIGHTNESS, value);
             }
             let controls = source.controls().unwrap();
             controls.work(true);
-            let _ = controls.set("brightness", i64::from(noise(&mut seed) % 300));
+            let _ = controls.set("brightness", dice.roll(300) as i64);
             camera.hand.advance(Duration::from_millis(200));
             camera.fill(Filled::of(1));
             if source.grab(Want::Heartbeat, Duration::from_millis(1)).is_err() {

@@ -5,6 +5,7 @@ use crate::capture::v4l2_device::*;
 use crate::capture::v4l2_fake::*;
 use crate::capture::{Fault, FaultKind, Grab, Source, Want};
 use crate::config::CameraConfig;
+use crate::dice::Dice;
 use crate::media::frame::Frame;
 use crate::units::{FrameRate, Micros, Size};
 use std::sync::Arc;
@@ -32,11 +33,6 @@ fn frame(source: &mut Camera) -> Frame {
 
 fn fault(source: &mut Camera) -> FaultKind {
     grab(source).err().expect("a fault").kind
-}
-
-fn noise(seed: &mut u32) -> u32 {
-    *seed = seed.wrapping_mul(1664525).wrapping_add(1013904223);
-    *seed >> 8
 }
 
 #[test]
@@ -331,7 +327,7 @@ fn a_thousand_injected_faults_leave_nothing_behind() {
         libc::EINTR,
     ];
     let good_jpeg = grey_jpeg(640, 480);
-    let mut seed = 20_260_101;
+    let mut dice = Dice::new(20_260_101);
     let (mut faults, mut pictures) = (0, 0);
     for round in 0..1000 {
         let fourcc = formats[round % formats.len()];
@@ -342,11 +338,11 @@ fn a_thousand_injected_faults_leave_nothing_behind() {
             if fourcc == b"MJPG" { Filled { bytes: good_jpeg.clone(), ..Filled::of(0) } } else { Filled::of(8) };
         camera.state().next = healthy.clone();
         let mut survivors = Vec::new();
-        camera.state().fail_call = Some((noise(&mut seed) % 120, errors[noise(&mut seed) as usize % errors.len()]));
+        camera.state().fail_call = Some((dice.roll(120) as u32, errors[dice.place(errors.len())]));
         if let Ok(mut source) = open(&camera) {
             for step in 0..30 {
-                if step == noise(&mut seed) % 30 {
-                    misfortune(&camera, noise(&mut seed));
+                if step == dice.roll(30) {
+                    misfortune(&camera, dice.roll(1 << 24) as u32);
                 }
                 match grab(&mut source) {
                     Ok(Grab::Frame(frame)) => survivors.push(frame),
@@ -357,8 +353,8 @@ fn a_thousand_injected_faults_leave_nothing_behind() {
                         break;
                     }
                 }
-                if noise(&mut seed).is_multiple_of(2) && !survivors.is_empty() {
-                    survivors.remove(noise(&mut seed) as usize % survivors.len());
+                if dice.roll(2) == 0 && !survivors.is_empty() {
+                    survivors.remove(dice.place(survivors.len()));
                 }
             }
         } else {

@@ -5,6 +5,7 @@
 use crate::output::{Answer, CloseReason, Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId};
 use crate::signal::session::{Action, Input};
 use std::future::pending;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,6 +14,8 @@ const EVENTS: usize = 64;
 
 pub struct Call {
     door: Arc<dyn ViewerDoor>,
+    /// The network its offers come from.
+    from: IpAddr,
     asked: Option<oneshot::Receiver<Result<Answer, OfferError>>>,
     events: Option<mpsc::Receiver<ViewerEvent>>,
     viewer: Option<ViewerId>,
@@ -21,8 +24,8 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(door: Arc<dyn ViewerDoor>) -> Call {
-        Call { door, asked: None, events: None, viewer: None, restarting: false }
+    pub fn new(door: Arc<dyn ViewerDoor>, from: IpAddr) -> Call {
+        Call { door, from, asked: None, events: None, viewer: None, restarting: false }
     }
 
     /// The viewer it holds.
@@ -70,7 +73,7 @@ impl Call {
                 self.restarting = false;
                 let (events, receiver) = mpsc::channel(EVENTS);
                 self.events = Some(receiver);
-                self.asked = Some(self.door.offer(Offer { sdp, events }));
+                self.asked = Some(self.door.offer(Offer { sdp, from: self.from, events }));
                 None
             }
             Action::AddCandidate { viewer, candidate } => {

@@ -5,7 +5,7 @@
 //! comes and says nothing keeps nobody out. Must never cut off somebody who watches. Input: addresses of peers.
 
 use crate::clock::Clock;
-use crate::signal::giving_way::who_goes;
+use crate::output::giving_way::who_goes;
 use crate::units::Micros;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};

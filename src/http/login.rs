@@ -221,16 +221,23 @@ fn html(words: &Words, body: &str, nonce: &str) -> String {
 <meta charset="utf-8">
 <title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="dark">
+<meta name="color-scheme" content="dark light">
 <style nonce="{nonce}">
-body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; background: #080b0e; color: #e8edf2;
-  font: 16px/1.5 system-ui, sans-serif; }}
+:root {{ --ground: #080b0e; --ink: #eef3f6; --edge: #33404c; --lift: #12181e; --live: #38e0a3; --on-live: #04130d;
+  --bad: #ff6f6a; }}
+@media (prefers-color-scheme: light) {{
+  :root {{ --ground: #e9edf0; --ink: #10191f; --edge: #7c8a94; --lift: #fbfcfd; --live: #057a52; --on-live: #fff;
+    --bad: #c4302b; }}
+}}
+body {{ margin: 0; min-height: 100vh; min-height: 100dvh; display: grid; place-items: center;
+  background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }}
 form {{ display: grid; gap: 12px; width: min(320px, 84vw); }}
-input, button {{ font: inherit; padding: 12px; border-radius: 8px; border: 1px solid #33404c; background: #12181e;
-  color: inherit; }}
-button {{ background: #1c6fd6; border-color: #1c6fd6; color: #fff; cursor: pointer; }}
-p {{ margin: 0; min-height: 1.5em; color: #ffb4a8; }}
-a {{ color: #9cc7ff; }}
+input, button {{ font: inherit; padding: 12px; border-radius: 12px; border: 1px solid var(--edge);
+  background: var(--lift); color: inherit; }}
+button {{ border-color: transparent; background: var(--live); color: var(--on-live); font-weight: 600; cursor: pointer; }}
+:focus-visible {{ outline: 2px solid var(--live); outline-offset: 2px; }}
+p {{ margin: 0; min-height: 1.5em; color: var(--bad); }}
+a {{ color: var(--live); }}
 </style>
 </head>
 <body>

@@ -1,46 +1,42 @@
 //! The pump of the room: the one `Room`, and for each seat the ways by which it hears of it.
 //!
-//! Owns the lines to the seats: a bounded queue to each WebSocket, and the viewer whose data channel may be used. Must
-//! never wait for a seat: who does not take what it is sent loses its socket, not the room its pace. Input: the sockets
-//! (`ws.rs`), WHEP clients (`whep.rs`), viewers' data channels, the stream's word for how things are, and at the start
-//! the room that an earlier run left in the state folder.
+//! Owns the room and carries out what it decides: who comes in is in `lounge/entrance.rs`, how a seat is told in
+//! `lounge/line.rs`, who watches in `lounge/table.rs`. Must never wait for a seat: who does not take what it is sent
+//! loses its socket, not the room its pace. Input: the sockets (`ws.rs`), WHEP clients (`whep.rs`), viewers' data
+//! channels, the stream's word for how things are, and at the start the room that an earlier run left in the state folder.
 
+mod entrance;
+mod line;
 mod table;
 
+pub use entrance::{Visitor, refusal};
+pub use line::{Order, Place, TEXTS};
+
+use super::Shared;
 use super::call::Call;
 use super::kept::Kept;
 use super::state::StateFolder;
 use super::viewer_log::ViewerLog;
 use super::watchers::{Numbers, Rates};
-use super::{Shared, plain, retry_after};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::metrics::Count;
 use crate::output::{ViewerDoor, ViewerEvent, ViewerId};
-use crate::signal::identity::Identity;
-use crate::signal::message::{ByeReason, ErrorCode, Heard, Message};
-use crate::signal::room::people::Arrival;
+use crate::signal::message::{ErrorCode, Heard, Message};
 use crate::signal::room::snapshot::Snapshot;
-use crate::signal::room::words::{Said, SeatId, Seated, Told};
-use crate::signal::room::{Action, Input, LinkWish, Links, Moment, Room, Rules, TurnedAway};
+use crate::signal::room::words::{Said, SeatId, Told};
+use crate::signal::room::{Action, Input, LinkWish, Links, Moment, Room, Rules};
 use crate::stream::Stream;
-use axum::body::Body;
-use axum::extract::ws::Utf8Bytes;
-use axum::http::{Request, Response, StatusCode};
+use line::Line;
 use serde_json::json;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info};
 
 const ROOM_FILE: &str = "room.json";
 /// The room is written no more often than that.
 const WRITTEN_EVERY: Duration = Duration::from_secs(2);
-/// Messages waiting for one WebSocket.
-pub const TEXTS: usize = 256;
-const ORDERS: usize = 8;
 /// How often deadlines are looked at, and how long several changes of the state are gathered into one.
 const TICK: Duration = Duration::from_millis(250);
 const GATHER: Duration = Duration::from_millis(50);
@@ -48,8 +44,6 @@ const GATHER: Duration = Duration::from_millis(50);
 const TABLE_EVERY: Duration = Duration::from_secs(2);
 /// How often each viewer gets a line in the log of viewers.
 const LOG_EVERY: Duration = Duration::from_secs(10);
-/// An older socket gives the viewer up at once, unless it hangs.
-const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the lounge counts.
 #[derive(Debug, Default)]
@@ -84,71 +78,6 @@ struct Inner {
     numbers: Numbers,
 }
 
-/// The ways to one seat.
-struct Line {
-    /// Of the task that serves the seat; an older one has nothing to say any more.
-    epoch: u64,
-    /// While its WebSocket is open.
-    texts: Option<mpsc::Sender<Utf8Bytes>>,
-    orders: mpsc::Sender<Order>,
-    viewer: Option<ViewerId>,
-    /// The viewer's "sync" channel is open.
-    channel: bool,
-    /// It has asked for the picture: until then it is not worth a line in the log, of which a crowd could make thousands.
-    is_logged: bool,
-}
-
-/// What the lounge wants of the task that serves a seat.
-pub enum Order {
-    End(ByeReason),
-    /// Too many messages wait for its socket.
-    Behind,
-    /// Another socket has come for the seat; it gets the viewer.
-    HandOver(oneshot::Sender<Call>),
-}
-
-/// What the task that serves a seat holds.
-pub struct Place {
-    pub seat: SeatId,
-    epoch: u64,
-    pub texts: mpsc::Receiver<Utf8Bytes>,
-    pub orders: mpsc::Receiver<Order>,
-    lounge: Arc<Lounge>,
-}
-
-impl Drop for Place {
-    /// For a task that was cut off; one that ran to its end has said so before.
-    fn drop(&mut self) {
-        self.lounge.part(self.seat, self.epoch);
-    }
-}
-
-/// Who comes in, as their request says.
-#[derive(Clone)]
-pub struct Visitor {
-    pub identity: Identity,
-    pub from: IpAddr,
-    /// They came with a cookie of ours.
-    pub logged_in: bool,
-}
-
-impl Visitor {
-    pub fn of(shared: &Shared, request: &Request<Body>) -> Visitor {
-        let identity = request.extensions().get::<Identity>().cloned().unwrap_or_else(Identity::at_home);
-        let ends = request.extensions().get::<super::Ends>();
-        let from = ends.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ends| super::connections::network(ends.peer.ip()));
-        let logged_in = shared.gate.by_cookie(request.headers()).is_some();
-        Visitor { identity, from, logged_in }
-    }
-}
-
-/// A seat, and the viewer that came with it.
-pub struct Joined {
-    pub place: Place,
-    pub seated: Box<Seated>,
-    pub call: Option<Call>,
-}
-
 impl Lounge {
     pub fn new(
         config: &Config,
@@ -171,106 +100,6 @@ impl Lounge {
         let lounge = Lounge { inner, clock, door, stream, links, kept, log, texts, counts };
         lounge.look_at_stream();
         lounge
-    }
-
-    /// A page with an open socket.
-    pub async fn join(
-        self: &Arc<Self>,
-        visitor: &Visitor,
-        name: String,
-        resume: Option<String>,
-    ) -> Result<Joined, TurnedAway> {
-        let (place, mut seated, older) = self.admit(visitor, name, resume, true)?;
-        let call = match older {
-            Some(older) => clock::within(HAND_OVER_WITHIN, older).await.and_then(Result::ok),
-            None => None,
-        };
-        let viewer = call.as_ref().and_then(Call::viewer);
-        if seated.viewer.is_some() && viewer.is_none() {
-            self.set_viewer(&place, None);
-        }
-        seated.viewer = viewer.map(|viewer| viewer.0);
-        seated.logged_in = visitor.logged_in;
-        Ok(Joined { place, seated, call })
-    }
-
-    /// A WHEP client: it watches and neither hears nor says anything.
-    pub fn join_silently(self: &Arc<Self>, visitor: &Visitor) -> Result<Place, TurnedAway> {
-        self.admit(visitor, "WHEP".into(), None, false).map(|(place, _, _)| place)
-    }
-
-    /// Synchronous, so that nothing is told to the seat before its queue is there.
-    #[allow(clippy::type_complexity)]
-    fn admit(
-        self: &Arc<Self>,
-        visitor: &Visitor,
-        wish: String,
-        resume: Option<String>,
-        talks: bool,
-    ) -> Result<(Place, Box<Seated>, Option<oneshot::Receiver<Call>>), TurnedAway> {
-        if !self.links.is_good(&visitor.identity) {
-            // revoked between their request and their hello
-            self.counts.turned_away.inc();
-            let words = "the link you came by is no longer good; ask for a new one".into();
-            return Err(TurnedAway { code: ErrorCode::Refused, words, retry_after_s: 60 });
-        }
-        let away = |words: &str| TurnedAway { code: ErrorCode::NotReady, words: words.into(), retry_after_s: 2 };
-        let token = super::gate::random_hex().ok_or_else(|| away("the system gives no random numbers"))?;
-        let arrival = Arrival {
-            identity: visitor.identity.clone(),
-            wish,
-            resume,
-            // 128 bits are plenty
-            token: token[..32].to_string(),
-            from: visitor.from,
-            talks,
-        };
-        let mut inner = self.inner();
-        let mut actions = Vec::new();
-        let at = self.moment();
-        let joined = inner.room.join(at, arrival, &mut actions);
-        let seated = match joined {
-            Ok(seated) => seated,
-            Err(away) => {
-                self.counts.turned_away.inc();
-                self.perform(&mut inner, actions);
-                return Err(away);
-            }
-        };
-        let counter = if seated.resumed { &self.counts.resumed } else { &self.counts.joined };
-        counter.inc();
-        let seat = seated.seat.id;
-        let (place, older) = self.seat(&mut inner, seat, talks);
-        inner.room.handle(at, Input::Socket { seat, open: talks }, &mut actions);
-        self.perform(&mut inner, actions);
-        debug!(seat = seat.0, role = ?seated.seat.role, resumed = seated.resumed, "room: somebody is here");
-        if !seated.resumed {
-            self.note(at, "joined", json!({"seat": seat, "name": seated.seat.name, "role": seated.seat.role}));
-        }
-        Ok((place, Box::new(seated), older))
-    }
-
-    /// The line of a seat; an older task is asked for the viewer it holds.
-    fn seat(
-        self: &Arc<Self>,
-        inner: &mut Inner,
-        seat: SeatId,
-        talks: bool,
-    ) -> (Place, Option<oneshot::Receiver<Call>>) {
-        inner.last_epoch += 1;
-        let epoch = inner.last_epoch;
-        let (text_in, texts) = mpsc::channel(self.texts);
-        let (order_in, orders) = mpsc::channel(ORDERS);
-        let texts_in = talks.then_some(text_in);
-        let mut line =
-            Line { epoch, texts: texts_in, orders: order_in, viewer: None, channel: false, is_logged: false };
-        let older = inner.lines.remove(&seat).and_then(|older| {
-            (line.viewer, line.channel, line.is_logged) = (older.viewer, older.channel, older.is_logged);
-            let (give, call) = oneshot::channel();
-            older.orders.try_send(Order::HandOver(give)).is_ok().then_some(call)
-        });
-        inner.lines.insert(seat, line);
-        (Place { seat, epoch, texts, orders, lounge: self.clone() }, older)
     }
 
     /// The seat's socket is gone; its viewer may live on.
@@ -336,13 +165,6 @@ impl Lounge {
         }
     }
 
-    fn answer(&self, place: &Place, message: &Message) {
-        let inner = self.inner();
-        if let Some(viewer) = inner.lines.get(&place.seat).and_then(|line| line.viewer) {
-            self.door.send(viewer, message.to_json());
-        }
-    }
-
     /// The task of the seat has ended.
     fn part(&self, seat: SeatId, epoch: u64) {
         let mut inner = self.inner();
@@ -403,42 +225,6 @@ impl Lounge {
                 }
                 Action::Links { seat, wish } => self.on_links(inner, seat, wish),
             }
-        }
-    }
-
-    fn tell(&self, inner: &mut Inner, to: SeatId, told: &Told) {
-        if matches!(told, Told::Relay { .. }) {
-            self.counts.relayed.inc();
-        }
-        if let Some(line) = inner.lines.get_mut(&to) {
-            self.send(line, told.prefers_channel(), &Utf8Bytes::from(told.to_json()));
-        }
-    }
-
-    fn tell_all(&self, inner: &mut Inner, told: &Told, but: Option<SeatId>) {
-        if matches!(told, Told::Chat(_)) {
-            self.counts.chat_lines.inc();
-        }
-        let text = Utf8Bytes::from(told.to_json());
-        for (seat, line) in &mut inner.lines {
-            if Some(*seat) != but {
-                self.send(line, told.prefers_channel(), &text);
-            }
-        }
-    }
-
-    fn send(&self, line: &mut Line, prefers_channel: bool, text: &Utf8Bytes) {
-        let by_channel = line.viewer.filter(|_| line.channel && (prefers_channel || line.texts.is_none()));
-        if let Some(viewer) = by_channel
-            && self.door.send(viewer, text.to_string())
-        {
-            return;
-        }
-        let Some(texts) = &line.texts else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = texts.try_send(text.clone()) {
-            self.counts.behind.inc();
-            line.texts = None;
-            let _ = line.orders.try_send(Order::Behind);
         }
     }
 
@@ -559,13 +345,4 @@ pub async fn keep(shared: &Shared, place: &mut Place, mut call: Call) {
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
-}
-
-/// For a WHEP client that found no seat.
-pub fn refusal(away: &TurnedAway) -> Response<Body> {
-    let status = match away.code {
-        ErrorCode::Closed | ErrorCode::Refused => StatusCode::FORBIDDEN,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    retry_after(plain(status, &away.words), away.retry_after_s)
 }

@@ -47,6 +47,7 @@ pub const ASSETS: &[Asset] = assets! {
     "/file_sink.js", "file_sink.js", JS;
     "/host_panel.js", "host_panel.js", JS;
     "/latency.js", "latency.js", JS;
+    "/loading.js", "loading.js", JS;
     "/main.js", "main.js", JS;
     "/memory.js", "memory.js", JS;
     "/no_path.js", "no_path.js", JS;
@@ -54,6 +55,7 @@ pub const ASSETS: &[Asset] = assets! {
     "/panel.js", "panel.js", JS;
     "/peer_link.js", "peer_link.js", JS;
     "/people_panel.js", "people_panel.js", JS;
+    "/reload.js", "reload.js", JS;
     "/report.js", "report.js", JS;
     "/room.js", "room.js", JS;
     "/room_page.js", "room_page.js", JS;
@@ -69,6 +71,15 @@ pub const ASSETS: &[Asset] = assets! {
     "/words.js", "words.js", JS;
     "/words_room.js", "words_room.js", JS;
 };
+
+/// Each file once more, under as many addresses as somebody wants: browsers do not ask again for a module that failed to
+/// load, nor for one that it imports.
+pub const AGAIN: &str = "/again/{id}/{file}";
+
+pub fn serve_again(path: &str, headers: &HeaderMap) -> Response<Body> {
+    let file = path.match_indices('/').nth(2).map_or("", |(at, _)| &path[at..]);
+    serve(file, headers)
+}
 
 pub fn serve(path: &str, headers: &HeaderMap) -> Response<Body> {
     let Some(asset) = ASSETS.iter().find(|a| a.path == path) else {
@@ -190,6 +201,16 @@ mod tests {
         assert_eq!(serve("/", &again).status(), StatusCode::NOT_MODIFIED);
         again.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"other\""));
         assert_eq!(serve("/", &again).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_file_is_the_same_under_every_address_it_has() {
+        let tag = |response: Response<Body>| response.headers()[header::ETAG].clone();
+        let headers = HeaderMap::new();
+        assert_eq!(tag(serve_again("/again/7/room_page.js", &headers)), tag(serve("/room_page.js", &headers)));
+        for none in ["/again/7/nothing.js", "/again/7/app.js/", "again"] {
+            assert_eq!(serve_again(none, &headers).status(), StatusCode::NOT_FOUND, "{none}");
+        }
     }
 
     #[test]

@@ -83,6 +83,9 @@ pub fn table() -> Vec<Route> {
         cross_origin(whep::RESOURCE, Method::DELETE, VIEWER, |s, r| Box::pin(whep::delete(s, r))),
         cross_origin(whep::RESOURCE, Method::OPTIONS, Open, |s, r| Box::pin(whep::options(s, r))),
     ];
+    rows.push(route(page::AGAIN, Method::GET, VIEWER, |_, r| {
+        Box::pin(std::future::ready(page::serve_again(r.uri().path(), r.headers())))
+    }));
     for asset in page::ASSETS {
         let access = if asset.path == "/" { Page } else { VIEWER };
         rows.push(route(asset.path, Method::GET, access, |_, r| {

@@ -2,6 +2,7 @@
 //!
 //! Must never change anything or tell a secret. Input: snapshots of the stream and of the viewers.
 
+use super::connections::redacted;
 use super::{SERVER, Shared};
 use crate::config::Role;
 use crate::media::srtp::SrtpProfile;
@@ -43,6 +44,7 @@ pub async fn metrics(shared: Arc<Shared>, _request: Request<Body>) -> Response<B
         requests: shared.requests.read(),
         connections: shared.seats.open(),
         connections_refused: shared.seats.refused(),
+        socket: shared.door.network().socket,
         room: shared.lounge.figures(),
     });
     body(text.into_bytes(), "application/openmetrics-text; version=1.0.0; charset=utf-8")
@@ -110,6 +112,7 @@ struct Encoder {
 #[derive(Serialize)]
 struct Viewer {
     viewer: u64,
+    /// As logs may have it.
     peer: Option<String>,
     path: Option<SelectedPath>,
     srtp: Option<&'static str>,
@@ -190,7 +193,7 @@ impl Viewer {
         let seated = row.filter(|row| row.seat.is_some());
         Viewer {
             viewer: stats.viewer.0,
-            peer: stats.peer.map(|p| p.to_string()),
+            peer: stats.peer.map(|peer| redacted(peer.ip())),
             path: stats.path,
             srtp: stats.srtp.map(SrtpProfile::name),
             joined_s: now.since(stats.joined_at).as_secs_f64(),

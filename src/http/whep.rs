@@ -15,6 +15,7 @@ use crate::signal::session::{Action, Input, Session, Transport};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
@@ -44,7 +45,7 @@ pub async fn post(shared: Arc<Shared>, request: Request<Body>) -> Response<Body>
     let (first, answer) = oneshot::channel();
     let links = ice_links(&shared);
     // a task of its own: a client that hangs up in the middle must not take the session's clean-up with it
-    tokio::spawn(Resource::new(shared, id.clone(), requests, place).run(sdp, first));
+    tokio::spawn(Resource::new(shared, id.clone(), requests, visitor.from, place).run(sdp, first));
     match answer.await {
         Ok(Ok(sdp)) => created(&id, sdp, &links),
         Ok(Err(refusal)) => refusal.into_response(),
@@ -239,7 +240,7 @@ struct Resource {
 }
 
 impl Resource {
-    fn new(shared: Arc<Shared>, id: String, requests: mpsc::Receiver<Ask>, place: Place) -> Resource {
+    fn new(shared: Arc<Shared>, id: String, requests: mpsc::Receiver<Ask>, from: IpAddr, place: Place) -> Resource {
         shared.requests.whep_sessions.inc();
         let session = Session::new(
             Transport::Whep,
@@ -252,7 +253,7 @@ impl Resource {
             id,
             requests: Some(requests),
             session,
-            call: Call::new(shared.door.clone()),
+            call: Call::new(shared.door.clone(), from),
             place,
             offer: String::new(),
             generation: 1,

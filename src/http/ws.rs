@@ -87,7 +87,7 @@ impl Pump {
             shared.status.borrow().clone(),
             shared.clock.now(),
         );
-        let call = Call::new(shared.door.clone());
+        let call = Call::new(shared.door.clone(), visitor.from);
         Pump { socket, session, call, visitor, place: None, used, in_use: None, _live: Live::new(&shared), shared }
     }
 
@@ -160,7 +160,8 @@ impl Pump {
             Heard::Order(Order::HandOver(give)) => {
                 self.session.handle(now, Input::Replaced, &mut actions);
                 if actions.iter().any(|action| matches!(action, Action::KeepViewer(_))) {
-                    let call = std::mem::replace(&mut self.call, Call::new(self.shared.door.clone()));
+                    let call =
+                        std::mem::replace(&mut self.call, Call::new(self.shared.door.clone(), self.visitor.from));
                     // nobody waits for it any more: dropping it ends the viewer
                     drop(give.send(call));
                 }

@@ -99,6 +99,7 @@ pub fn declare_constrained_baseline(access_unit: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     #[test]
     fn splits_three_and_four_byte_start_codes_and_trailing_zeros() {
@@ -110,14 +111,9 @@ mod tests {
 
     #[test]
     fn any_bytes_give_an_answer() {
-        let mut seed = 1u32;
+        let mut dice = Dice::new(1);
         for len in 0..400 {
-            let bytes: Vec<u8> = (0..len)
-                .map(|_| {
-                    seed = seed.wrapping_mul(1664525).wrapping_add(1013904223);
-                    (seed >> 24) as u8 & 3
-                })
-                .collect();
+            let bytes: Vec<u8> = (0..len).map(|_| dice.byte() & 3).collect();
             let total: usize = nal_units(&bytes).map(<[u8]>::len).sum();
             assert!(total <= len);
             declare_constrained_baseline(&mut bytes.clone());

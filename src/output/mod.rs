@@ -3,11 +3,12 @@
 //! Owns the words that signalling (floor 4) uses to speak with the WebRTC output: the `ViewerDoor`. Outputs must never
 //! hold the pipeline up: they take from a bounded hub queue (I2).
 
+pub mod giving_way;
 pub mod webrtc;
 
 use crate::media::srtp::SrtpProfile;
 use crate::units::Micros;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::sync::{mpsc, oneshot};
 
 /// One viewer from offer to close. Never reused while the daemon runs.
@@ -47,13 +48,16 @@ pub trait ViewerDoor: Send + Sync {
         NetworkStats::default()
     }
 
-    /// What each viewer gets, for `/api/v1/status` and `/metrics`. At most 100 ms old.
+    /// What each viewer gets, for `/api/v1/status` and `/metrics`. At most a quarter of a second old.
     fn viewers(&self) -> Vec<ViewerStats>;
 }
 
 pub struct Offer {
     pub sdp: String,
-    /// Told of `Connected`, of the "sync" channel, and at last `Closed`. Bounded: the output never waits for it (a full channel loses events).
+    /// The network it came from; where every place is taken, who has not connected gives way for it.
+    pub from: IpAddr,
+    /// Told of `Connected`, of the "sync" channel, and at last `Closed`. Bounded: the output never waits for it (a full
+    /// channel loses events). A viewer whose events nobody takes any more is closed within seconds.
     pub events: mpsc::Sender<ViewerEvent>,
 }
 
@@ -105,6 +109,8 @@ pub enum ViewerEvent {
 pub enum CloseReason {
     /// ICE and DTLS did not finish within 10 s.
     ConnectTimeout,
+    /// Every place was taken when somebody else came, and this one had not connected yet.
+    GaveWay,
     /// No sign of life (ICE consent, RFC 7675).
     Lost,
     /// The browser closed its peer connection.
@@ -140,6 +146,22 @@ pub struct NetworkStats {
     pub udp_port: u16,
     pub tcp_port: Option<u16>,
     pub tcp_connections: usize,
+    pub socket: SocketCounters,
+}
+
+/// Of the sockets and the threads around them, since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketCounters {
+    /// Datagrams that belonged to no viewer: dropped unread.
+    pub stray_datagrams: u64,
+    pub datagrams_sent: u64,
+    pub send_calls: u64,
+    /// Datagrams the kernel would not send.
+    pub send_refused: u64,
+    /// ICE-TCP connections closed because there were too many.
+    pub tcp_turned_away: u64,
+    /// Between the threads, where one did not keep up.
+    pub messages_lost: u64,
 }
 
 /// The pair of candidates in use, without addresses: types `host`, `srflx`, `prflx`, `relay`; protocol `udp` or `tcp`.

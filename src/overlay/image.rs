@@ -111,6 +111,7 @@ fn complete(size: Size, pixels: Vec<[u8; 4]>, kind: &str) -> Result<RgbaImage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
     use png::{BitDepth, ColorType};
 
     fn png_file(width: u32, height: u32, colour: ColorType, depth: BitDepth, rows: &[u8]) -> Vec<u8> {
@@ -221,14 +222,10 @@ mod tests {
     fn damaged_bytes_give_an_answer_never_a_panic() {
         let rows = [9; 16 * 16 * 3];
         for file in [png_file(16, 16, ColorType::Rgb, BitDepth::Eight, &rows), jpeg_file()] {
-            let mut seed = 5_u32;
+            let mut dice = Dice::new(5);
             for _ in 0..500 {
                 let mut damaged = file.clone();
-                for _ in 0..3 {
-                    seed = seed.wrapping_mul(1664525).wrapping_add(1013904223);
-                    let at = (seed >> 8) as usize % damaged.len();
-                    damaged[at] ^= (seed & 0xff) as u8 | 1;
-                }
+                dice.damage(&mut damaged, 3);
                 if let Ok(image) = decode(&damaged) {
                     assert_eq!(image.pixels.len(), (image.size.width * image.size.height) as usize);
                 }

@@ -102,6 +102,7 @@ mod tests {
     use super::*;
     use crate::clock::WallMicros;
     use crate::config::Tone;
+    use crate::dice::Dice;
     use crate::media::frame::{BufferPool, Colour, Layout, Matrix, Range};
     use crate::overlay::Compositor;
     use crate::units::{Micros, Size};
@@ -116,18 +117,8 @@ mod tests {
         Colour { matrix: Matrix::Bt709, range: Range::Full },
     ];
 
-    /// A small generator: the same noise on every run.
-    struct Noise(u32);
-
-    impl Noise {
-        fn byte(&mut self) -> u8 {
-            self.0 = self.0.wrapping_mul(1664525).wrapping_add(1013904223);
-            (self.0 >> 24) as u8
-        }
-    }
-
     fn noisy_image(width: u32, height: u32) -> RgbaImage {
-        let mut noise = Noise(7);
+        let mut noise = Dice::new(7);
         let count = width * height;
         // a third each of opaque, half transparent and fully transparent pixels
         let pixels = (0..count)
@@ -144,7 +135,7 @@ mod tests {
         let mut format = PictureFormat::packed(layout, Size { width: 64, height: 48 }, colour);
         format.strides = if layout == Layout::Nv12 { [80, 72, 0] } else { [80, 40, 36] };
         let mut buffer = BufferPool::new(1, format.buffer_len()).take().expect("one is free");
-        let mut noise = Noise(99);
+        let mut noise = Dice::new(99);
         buffer.bytes_mut().iter_mut().for_each(|byte| *byte = noise.byte());
         Frame::pooled(format, Micros(0), 0, buffer)
     }

@@ -3,7 +3,6 @@
 //! Pure: bytes, events and `now` in, actions out. Must never open a socket, wait or read a clock.
 
 pub mod bucket;
-pub mod giving_way;
 pub mod ice;
 pub mod identity;
 pub mod message;

@@ -470,3 +470,7 @@ fn error(code: ErrorCode, message: &str, retry_after_s: Option<u32>) -> Action {
 #[cfg(test)]
 #[path = "session_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "session_random_tests.rs"]
+mod random_tests;

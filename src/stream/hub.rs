@@ -154,6 +154,7 @@ impl<K, T: Item> Subscriber<K, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     #[derive(Clone, Debug, PartialEq)]
     struct Picture {
@@ -233,20 +234,14 @@ mod tests {
     #[test]
     fn random_schedules_keep_the_promises() {
         for seed in 0..10_000u64 {
-            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let mut random = |below: u64| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state % below
-            };
+            let mut dice = Dice::new(seed);
             let mut hub = Hub::new(Bound { items: 3, bytes: 350 });
             hub.join(0);
             hub.join(1);
             let mut last = [None::<u64>; 2];
             for number in 0..60 {
-                hub.publish(&picture(number, random(10) == 0));
-                let reader = random(3);
+                hub.publish(&picture(number, dice.roll(10) == 0));
+                let reader = dice.roll(3);
                 if reader < 2 {
                     while let Some(item) = hub.take(reader) {
                         let before = last[reader as usize].replace(item.number);

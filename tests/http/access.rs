@@ -12,7 +12,7 @@ const LINK_LIFE: Duration = Duration::from_secs(60);
 fn with_users() -> Config {
     let mut config = Config::default();
     config.auth.password_hash = hash(PASSWORD);
-    let roles = [("vera", Role::Viewer), ("otto", Role::Operator), ("hanna", Role::Host)];
+    let roles = [("vera", Viewer), ("otto", Operator), ("hanna", Host)];
     config.auth.users = roles
         .map(|(name, role)| UserConfig { name: name.into(), role, password_hash: hash(&password_of(name)) })
         .into();
@@ -32,116 +32,98 @@ async fn bench_at(config: Config) -> (Bench, TestHand) {
 /// What a request shows of itself.
 #[derive(Clone, Copy, Debug)]
 enum Shown {
-    Nothing,
-    ForgedForwarding,
-    ForgedCookie,
-    ForgedLink,
-    UnknownScheme,
-    WrongPassword,
-    WrongUserPassword,
-    WrongName,
-    ExpiredCookie,
-    ExpiredLink,
-    ExpiredLinksCookie,
-    RevokedLink,
-    RevokedLinksCookie,
-    LoggedOutCookie,
+    /// Written down by anybody.
+    Headers(&'static [(&'static str, &'static str)]),
     SharedPassword,
-    UserPassword(&'static str),
-    UserCookie(&'static str),
-    Link(Role),
-    LinksCookie(Role),
+    Password(&'static str, &'static str),
+    /// Of who logged in.
+    Cookie(&'static str, Fate),
+    Link(Role, Fate),
+    /// The cookie a link was exchanged for.
+    LinksCookie(Role, Fate),
 }
 
+/// What has become of it since.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Good,
+    Expired,
+    Revoked,
+    LoggedOut,
+}
+
+use Fate::*;
+use Role::{Host, Operator, Viewer};
 use Shown::*;
 
-const ALL: [Shown; 27] = [
-    Nothing,
-    ForgedForwarding,
-    ForgedCookie,
-    ForgedLink,
-    UnknownScheme,
-    WrongPassword,
-    WrongUserPassword,
-    WrongName,
-    ExpiredCookie,
-    ExpiredLink,
-    ExpiredLinksCookie,
-    RevokedLink,
-    RevokedLinksCookie,
-    LoggedOutCookie,
-    SharedPassword,
-    UserPassword("vera"),
-    UserPassword("otto"),
-    UserPassword("hanna"),
-    UserCookie("vera"),
-    UserCookie("otto"),
-    UserCookie("hanna"),
-    Link(Role::Viewer),
-    Link(Role::Operator),
-    Link(Role::Host),
-    LinksCookie(Role::Viewer),
-    LinksCookie(Role::Operator),
-    LinksCookie(Role::Host),
+const FORGED_FORWARDING: &[(&str, &str)] = &[
+    ("X-Forwarded-For", "127.0.0.1"),
+    ("X-Real-IP", "127.0.0.1"),
+    ("Forwarded", "for=127.0.0.1;proto=https"),
+    ("X-Forwarded-User", "hanna"),
+    ("X-Remote-User", "hanna"),
+];
+const FORGED_COOKIE: &str = "rtcam_session=0000000000000000000000000000000000000000000000000000000000000000";
+const FORGED_LINK: &str =
+    "Bearer rtl1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Everything there is to show, and what it proves.
+const TABLE: [(Shown, Option<Role>); 27] = [
+    (Headers(&[]), None),
+    (Headers(FORGED_FORWARDING), None),
+    (Headers(&[("Cookie", FORGED_COOKIE)]), None),
+    (Headers(&[("Authorization", FORGED_LINK)]), None),
+    (Headers(&[("Authorization", "Digest username=hanna")]), None),
+    (Headers(&[("Authorization", "Bearer wrong")]), None),
+    (Password("hanna", "veras password"), None),
+    (Password("nobody", "hannas password"), None),
+    (Cookie("hanna", Expired), None),
+    (Cookie("hanna", LoggedOut), None),
+    (Link(Host, Expired), None),
+    (Link(Host, Revoked), None),
+    (LinksCookie(Host, Expired), None),
+    (LinksCookie(Host, Revoked), None),
+    (SharedPassword, Some(Host)),
+    (Password("vera", "veras password"), Some(Viewer)),
+    (Password("otto", "ottos password"), Some(Operator)),
+    (Password("hanna", "hannas password"), Some(Host)),
+    (Cookie("vera", Good), Some(Viewer)),
+    (Cookie("otto", Good), Some(Operator)),
+    (Cookie("hanna", Good), Some(Host)),
+    (Link(Viewer, Good), Some(Viewer)),
+    (Link(Operator, Good), Some(Operator)),
+    (Link(Host, Good), Some(Host)),
+    (LinksCookie(Viewer, Good), Some(Viewer)),
+    (LinksCookie(Operator, Good), Some(Operator)),
+    (LinksCookie(Host, Good), Some(Host)),
 ];
 
 impl Shown {
-    /// What it proves.
-    fn role(self) -> Option<Role> {
-        match self {
-            SharedPassword | UserPassword("hanna") | UserCookie("hanna") => Some(Role::Host),
-            UserPassword("otto") | UserCookie("otto") => Some(Role::Operator),
-            UserPassword(_) | UserCookie(_) => Some(Role::Viewer),
-            Link(role) | LinksCookie(role) => Some(role),
-            _ => None,
-        }
-    }
-
     async fn headers(self, bench: &Bench, hand: &TestHand) -> Vec<(&'static str, String)> {
-        let bearer = |text: &str| vec![("Authorization", format!("Bearer {text}"))];
         match self {
-            Nothing => vec![],
-            ForgedForwarding => [
-                ("X-Forwarded-For", "127.0.0.1"),
-                ("X-Real-IP", "127.0.0.1"),
-                ("Forwarded", "for=127.0.0.1;proto=https"),
-                ("X-Forwarded-User", "hanna"),
-                ("X-Remote-User", "hanna"),
-            ]
-            .map(|(name, value)| (name, value.to_string()))
-            .into(),
-            ForgedCookie => vec![("Cookie", format!("rtcam_session={}", "0".repeat(64)))],
-            ForgedLink => bearer(&format!("rtl1.{}", "A".repeat(100))),
-            UnknownScheme => vec![("Authorization", "Digest username=hanna".into())],
-            WrongPassword => bearer("wrong"),
-            WrongUserPassword => basic("hanna", &password_of("vera")),
-            WrongName => basic("nobody", &password_of("hanna")),
-            ExpiredCookie => {
-                let headers = logged_in(bench, "hanna").await;
-                hand.advance(Duration::from_secs(12 * 3600));
+            Headers(headers) => headers.iter().map(|(name, value)| (*name, value.to_string())).collect(),
+            SharedPassword => vec![("Authorization", format!("Bearer {PASSWORD}"))],
+            Password(name, password) => basic(name, password),
+            Cookie(name, fate) => {
+                let headers = logged_in(bench, name).await;
+                match fate {
+                    Good => {}
+                    Expired => hand.advance(Duration::from_secs(12 * 3600)),
+                    Revoked => panic!("links are revoked, sessions are logged out"),
+                    LoggedOut => assert_eq!(ask(bench, "POST", "/logout", &headers).await.status, 303),
+                }
                 headers
             }
-            LoggedOutCookie => {
-                let headers = logged_in(bench, "hanna").await;
-                let reply = ask(bench, "POST", "/logout", &headers).await;
-                assert_eq!(reply.status, 303);
+            Link(role, fate) | LinksCookie(role, fate) => {
+                let (id, headers) = by_link(bench, role, matches!(self, LinksCookie(..))).await;
+                match fate {
+                    Good => {}
+                    Expired => hand.advance(LINK_LIFE),
+                    Revoked => assert!(bench.gate.revoke(&id)),
+                    LoggedOut => panic!("links are revoked, sessions are logged out"),
+                }
                 headers
             }
-            ExpiredLink | ExpiredLinksCookie => {
-                let headers = by_link(bench, Role::Host, matches!(self, ExpiredLinksCookie)).await.1;
-                hand.advance(LINK_LIFE);
-                headers
-            }
-            RevokedLink | RevokedLinksCookie => {
-                let (id, headers) = by_link(bench, Role::Host, matches!(self, RevokedLinksCookie)).await;
-                assert!(bench.gate.revoke(&id));
-                headers
-            }
-            SharedPassword => bearer(PASSWORD),
-            UserPassword(name) => basic(name, &password_of(name)),
-            UserCookie(name) => logged_in(bench, name).await,
-            Link(role) => by_link(bench, role, false).await.1,
-            LinksCookie(role) => by_link(bench, role, true).await.1,
         }
     }
 }
@@ -179,6 +161,10 @@ async fn ask(bench: &Bench, method: &str, path: &str, headers: &[(&'static str, 
     bench.ask(method, path, &headers, "").await
 }
 
+fn path_of(row: &Route) -> String {
+    row.path.replace("{id}", "0").replace("{file}", "dom.js")
+}
+
 /// Whether a row answered as it must to somebody of this role.
 fn is_right(row: &Route, role: Option<Role>, status: u16) -> bool {
     let refusals = [401, 403, 405, 429];
@@ -195,11 +181,11 @@ async fn every_row_answers_everybody_as_the_table_says() {
     let (bench, hand) = bench_at(with_users()).await;
     let mut wrong = Vec::new();
     for row in route_table() {
-        let path = row.path.replace("{id}", "0");
-        for shown in ALL {
+        let path = path_of(&row);
+        for (shown, proves) in TABLE {
             let headers = shown.headers(&bench, &hand).await;
             let status = ask(&bench, row.method.as_str(), &path, &headers).await.status;
-            if !is_right(&row, shown.role(), status) {
+            if !is_right(&row, proves, status) {
                 wrong.push(format!("{} {path} with {shown:?}: {status}", row.method));
             }
             // past every wait for wrong passwords
@@ -213,13 +199,13 @@ async fn every_row_answers_everybody_as_the_table_says() {
 
 #[tokio::test]
 async fn where_access_is_open_strangers_get_what_was_written_and_no_more() {
-    for role in [Role::Viewer, Role::Operator, Role::Host] {
+    for role in [Viewer, Operator, Host] {
         let mut config = with_users();
         config.auth.mode = AuthMode::Open;
         config.auth.open_role = role;
         let (bench, _hand) = bench_at(config).await;
         for row in route_table() {
-            let path = row.path.replace("{id}", "0");
+            let path = path_of(&row);
             let status = bench.ask(row.method.as_str(), &path, &[], "").await.status;
             assert!(is_right(&row, Some(role), status), "{} {path} as {role:?}: {status}", row.method);
         }
@@ -255,7 +241,7 @@ async fn one_users_wrong_passwords_make_nobody_else_wait() {
 #[tokio::test]
 async fn a_link_that_does_not_open_says_why_in_the_form() {
     let (bench, hand) = bench_at(with_users()).await;
-    let make = || bench.gate.make_link(Role::Viewer, LINK_LIFE, "");
+    let make = || bench.gate.make_link(Viewer, LINK_LIFE, "");
     let says = async |path: &str, language: &str, words: &str| {
         let reply = bench.ask("GET", path, &[("Accept-Language", language)], "").await;
         assert_eq!(reply.status, 401);
@@ -307,7 +293,7 @@ async fn a_foreign_host_or_origin_is_refused_on_every_row_but_the_probe() {
     ];
     for headers in &forged {
         for row in route_table() {
-            let path = row.path.replace("{id}", "0");
+            let path = path_of(&row);
             let status = bench.ask(row.method.as_str(), &path, headers, "").await.status;
             let refused = status == 403;
             assert_eq!(refused, row.access != Access::Probe, "{} {path} with {headers:?}: {status}", row.method);
@@ -363,9 +349,12 @@ async fn a_password_with_every_kind_of_character_survives_the_form() {
 
 #[tokio::test]
 async fn wrong_logins_have_to_wait_and_are_told_how_long() {
-    let bench = Bench::with_password().await;
+    let (bench, hand) = bench_at(with_users()).await;
+    let right = format!("password={PASSWORD}");
     assert_eq!(bench.ask("POST", "/login", &[], "password=wrong").await.status, 401);
-    let reply = bench.ask("POST", "/login", &[], &format!("password={PASSWORD}")).await;
+    let reply = bench.ask("POST", "/login", &[], &right).await;
     assert_eq!((reply.status, reply.header("retry-after")), (429, Some("1")));
+    hand.advance(Duration::from_secs(1));
+    assert_eq!(bench.ask("POST", "/login", &[], &right).await.status, 303);
     bench.stop().await;
 }

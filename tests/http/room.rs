@@ -182,7 +182,11 @@ async fn a_full_room_says_so() {
     let mut config = Config::default();
     (config.room.max_people, config.webrtc.max_viewers) = (2, 2);
     let bench = Bench::with(Limits::default(), config).await;
-    let _people = (Page::watching(&bench).await, Page::watching(&bench).await);
+    let (mut ann, _ben) = (Page::watching(&bench).await, Page::watching(&bench).await);
+    for viewer in [1, 2] {
+        bench.door.tell(ViewerId(viewer), ViewerEvent::Connected);
+        while ann.hear_of("peers").await["changed"]["watching"] != true {}
+    }
     let mut late = Page::open(&bench).await;
     late.say(json!({"type": "hello", "version": 1})).await;
     assert_eq!(late.rest().await, ["error:full", "bye:closed"]);

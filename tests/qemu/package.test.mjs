@@ -1,8 +1,8 @@
-// rtcam from its .deb on a Debian for aarch64: install, `rtcam doctor` with a real driver, upgrade, remove, purge.
+// rtcam from its .deb on a Debian for aarch64: install, `rtcam doctor` with a real driver, upgrade, off stays off, remove, purge.
 // Runs in the network namespace of scripts/qemu/netns.sh.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { made } from './rtcam.mjs';
+import { FREE_CAMERA, HOLD_CAMERA, made } from './rtcam.mjs';
 import { Service } from './service.mjs';
 
 const NAME = 'vivid-000-vid-cap';
@@ -80,9 +80,9 @@ describe('rtcam doctor', () => {
   });
 
   it('names the program that holds the camera, and then says that rtcam cannot stream', async () => {
-    await guest.sh('v4l2-ctl -d0 --stream-mmap=3 --stream-count=100000 > /dev/null 2>&1 & echo $! > /tmp/holder; sleep 2');
+    await guest.sh(HOLD_CAMERA);
     const found = await doctor();
-    await guest.sh('kill $(cat /tmp/holder)');
+    await guest.sh(FREE_CAMERA);
     assert.match(found.group('camera'), /^bad: .*the one rtcam takes.*: held by v4l2-ctl \(pid \d+\)$/m);
     assert.match(found.group('buffers'), /not measured: held by v4l2-ctl/);
     assert.deepEqual([found.exit, found.can_stream], [1, false]);
@@ -114,10 +114,19 @@ describe('dpkg', () => {
     assert.match(await guest.sh(`tail -n 1 ${CONFIG}.dpkg-dist`), /newer/);
   });
 
+  it('leaves the service off when its user has switched it off', async () => {
+    await guest.sh('systemctl disable --now rtcam');
+    await guest.sh('dpkg --force-confdef --force-confold -i /t/newer.deb', 180);
+    const unit = await rtcam.unit('ActiveState', 'UnitFileState');
+    assert.deepEqual(unit, { ActiveState: 'inactive', UnitFileState: 'disabled' });
+    await guest.sh('systemctl enable --now rtcam');
+  });
+
   it('-r takes away all but config and state', async () => {
     await guest.sh('dpkg -r rtcam', 120);
     const { ActiveState, LoadState } = await rtcam.unit('ActiveState', 'LoadState');
-    assert.deepEqual([ActiveState, LoadState], ['inactive', 'not-found']);
+    // what Debian does to a removed service, so that nothing starts it
+    assert.deepEqual([ActiveState, LoadState], ['inactive', 'masked']);
     assert.deepEqual(await Promise.all([CONFIG, '/var/lib/rtcam', '/usr/bin/rtcam'].map(there)), [true, true, false]);
   });
 

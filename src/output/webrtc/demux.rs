@@ -229,6 +229,7 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     fn check(username: &str) -> Vec<u8> {
         let mut datagram = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
@@ -338,14 +339,13 @@ mod tests {
     fn any_bytes_of_any_length_are_survived() {
         let mut routes = Routes::default();
         routes.add(ViewerId(1), "one".into());
-        let mut state = 1u32;
+        let mut dice = Dice::new(1);
         for len in 0..1500 {
             let mut bytes = check("one:two");
             bytes.resize(len, 0);
             for _ in 0..4 {
-                state = state.wrapping_mul(1664525).wrapping_add(1013904223);
                 if len > 0 {
-                    bytes[state as usize % len] = (state >> 24) as u8;
+                    dice.damage(&mut bytes, 1);
                 }
                 routes.find(address(1), &bytes);
                 is_nomination(&bytes);

@@ -1,16 +1,18 @@
 //! What the lobby and the media loop share: how a viewer is driven, how it is handed over, who knows where it is.
 
 use crate::clock::Clock;
-use crate::output::webrtc::demux::{self, Routes};
+use crate::output::webrtc::demux::{self, Ends, Routes};
 use crate::output::webrtc::negotiation::Terms;
 use crate::output::webrtc::udp_sys::Outgoing;
 use crate::output::webrtc::viewer::{Now, Viewer};
-use crate::output::{Answer, OfferError};
+use crate::output::{Answer, CloseReason, OfferError};
 use rustix::event::{EventfdFlags, eventfd};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tokio::sync::oneshot;
 
 pub fn read_now(clock: &Clock) -> Now {
     let monotonic = clock.now();
@@ -93,22 +95,53 @@ impl SharedRoutes {
     }
 }
 
+/// What comes for one viewer, wherever it is: the lobby passes on what is for one that is connected.
+pub enum ToViewer {
+    Candidate(String),
+    Close,
+    /// Text of the room for the page.
+    Say(String),
+    Datagram {
+        ends: Ends,
+        bytes: Vec<u8>,
+    },
+    Restart {
+        sdp: String,
+        terms: Box<Terms>,
+        reply: oneshot::Sender<Result<Answer, OfferError>>,
+    },
+}
+
 /// A viewer with what must live and die with it.
 pub struct Entry {
     pub viewer: Viewer,
+    /// The network its offer came from.
+    pub from: IpAddr,
     pub due: Instant,
     routes: SharedRoutes,
     _place: Place,
 }
 
 impl Entry {
-    pub fn new(now: Now, viewer: Viewer, place: Place, routes: SharedRoutes) -> Entry {
+    pub fn new(now: Now, viewer: Viewer, from: IpAddr, place: Place, routes: SharedRoutes) -> Entry {
         routes.lock().add(viewer.id, viewer.ufrag.clone());
-        Entry { viewer, due: now.instant, routes, _place: place }
+        Entry { viewer, from, due: now.instant, routes, _place: place }
+    }
+
+    pub fn handle(&mut self, now: Now, message: ToViewer, out: &mut Vec<Outgoing>) {
+        match message {
+            ToViewer::Candidate(candidate) => self.viewer.candidate(candidate),
+            ToViewer::Close => self.viewer.close(CloseReason::Left),
+            ToViewer::Say(text) => self.viewer.send_text(now, text),
+            ToViewer::Datagram { ends, bytes } => self.viewer.datagram(now, ends, &bytes),
+            // nobody waits any more: ICE times out
+            ToViewer::Restart { sdp, terms, reply } => drop(reply.send(self.restart(now, sdp, &terms))),
+        }
+        self.poll(now, out);
     }
 
     /// An ICE restart: from now on the viewer is found by its new name.
-    pub fn restart(&mut self, now: Now, offer: String, terms: &Terms) -> Result<Answer, OfferError> {
+    fn restart(&mut self, now: Now, offer: String, terms: &Terms) -> Result<Answer, OfferError> {
         let sdp = self.viewer.restart(now, offer, terms)?;
         self.routes.lock().rename(self.viewer.id, &self.viewer.ufrag);
         tracing::info!(viewer = self.viewer.id.0, "webrtc: ICE starts anew");

@@ -76,6 +76,7 @@ impl FrameWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     fn framed(frames: &[&[u8]]) -> Vec<u8> {
         let mut writer = FrameWriter::default();
@@ -111,15 +112,12 @@ mod tests {
 
     #[test]
     fn any_bytes_in_any_portions_are_survived_and_little_is_held() {
-        let mut state = 9u32;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state >> 16
-        };
+        let mut dice = Dice::new(9);
         for _ in 0..300 {
             let mut reader = FrameReader::default();
             for _ in 0..40 {
-                let mut bytes: Vec<u8> = (0..next() % 600).map(|_| next() as u8).collect();
+                let count = dice.place(600);
+                let mut bytes = dice.bytes(count);
                 // lengths that may be, so that more than the first frame is looked at
                 bytes.iter_mut().step_by(97).for_each(|b| *b %= 8);
                 let broken = reader.take(&bytes, |frame| assert!(frame.len() <= MAX_FRAME)).is_err();

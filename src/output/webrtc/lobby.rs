@@ -5,18 +5,21 @@
 //! Input: offers and candidates from signalling; datagrams the media loop received for viewers that are here.
 
 use crate::clock::Clock;
+use crate::output::giving_way::who_goes;
 use crate::output::webrtc::complaint;
-use crate::output::webrtc::demux::Ends;
-use crate::output::webrtc::entry::{Entry, Place, SharedRoutes, Waker, read_now};
-use crate::output::webrtc::media_loop::ToMedia;
+use crate::output::webrtc::entry::{Entry, Place, Places, SharedRoutes, ToViewer, Waker, read_now};
+use crate::output::webrtc::media_loop::{LoopCounters, ToMedia};
 use crate::output::webrtc::negotiation::Common;
 use crate::output::webrtc::reacher::Reacher;
 use crate::output::webrtc::tried::Attempt;
-use crate::output::webrtc::udp_sys::{MediaSocket, Outgoing, Sender};
+use crate::output::webrtc::udp_send_sys::Sender;
+use crate::output::webrtc::udp_sys::{MediaSocket, Outgoing};
 use crate::output::webrtc::viewer::{OfferedViewer, State, Viewer};
 use crate::output::{Answer, CloseReason, Offer, OfferError, ViewerId, ViewerStats};
 use crate::stream::Wake;
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,16 +29,12 @@ pub enum ToLobby {
     Offer {
         viewer: ViewerId,
         offer: Offer,
-        place: Place,
+        /// None: all are taken, and somebody may give way.
+        place: Option<Place>,
         reply: oneshot::Sender<Result<Answer, OfferError>>,
     },
-    Candidate(ViewerId, String),
-    Close(ViewerId),
-    Datagram {
-        viewer: ViewerId,
-        ends: Ends,
-        bytes: Vec<u8>,
-    },
+    Viewer(ViewerId, ToViewer),
+    /// What it is answered with the lobby knows.
     Restart {
         viewer: ViewerId,
         sdp: String,
@@ -52,6 +51,7 @@ pub const LOBBY_QUEUE: usize = 256;
 pub struct Lobby {
     pub clock: Clock,
     pub common: Common,
+    pub places: Arc<Places>,
     pub routes: SharedRoutes,
     pub socket: MediaSocket,
     pub reacher: Reacher,
@@ -59,6 +59,7 @@ pub struct Lobby {
     pub media: SyncSender<ToMedia>,
     pub waker: Arc<Waker>,
     pub stats: Arc<Mutex<Vec<ViewerStats>>>,
+    pub counters: Arc<LoopCounters>,
 }
 
 /// An offer put off.
@@ -110,7 +111,7 @@ impl Lobby {
     /// Offers wait a moment for what STUN servers say, if that helps; each holds a place, so there are not many.
     fn put_off(&self, message: ToLobby) -> Result<Waiting, ToLobby> {
         let wait = match &message {
-            ToLobby::Offer { .. } => self.reacher.worth_waiting(self.clock.now()),
+            ToLobby::Offer { place: Some(_), .. } => self.reacher.worth_waiting(self.clock.now()),
             _ => None,
         };
         match wait {
@@ -128,7 +129,6 @@ impl Lobby {
     }
 
     fn handle(&self, message: ToLobby, entries: &mut HashMap<ViewerId, Entry>, out: &mut Vec<Outgoing>) {
-        let now = read_now(&self.clock);
         match message {
             ToLobby::Offer { viewer, offer, place, reply } => {
                 let answer = self.accept(viewer, offer, place, entries, out);
@@ -138,37 +138,26 @@ impl Lobby {
                 // nobody waits any more: the viewer times out by itself
                 let _ = reply.send(answer);
             }
-            ToLobby::Candidate(viewer, candidate) => match entries.get_mut(&viewer) {
-                Some(entry) => {
-                    entry.viewer.candidate(candidate);
-                    entry.poll(now, out);
-                }
-                None => self.forward(ToMedia::Candidate(viewer, candidate)),
-            },
-            ToLobby::Close(viewer) => match entries.remove(&viewer) {
-                Some(mut entry) => {
-                    entry.viewer.close(CloseReason::Left);
-                    entry.poll(now, out);
-                }
-                None => self.forward(ToMedia::Close(viewer)),
-            },
-            ToLobby::Datagram { viewer, ends, bytes } => match entries.get_mut(&viewer) {
-                Some(entry) => {
-                    entry.viewer.datagram(now, ends, &bytes);
-                    entry.poll(now, out);
-                }
-                // it was handed over while this was waiting
-                None => self.forward(ToMedia::Datagram { viewer, ends, bytes }),
-            },
-            ToLobby::Restart { viewer, sdp, reply } => match entries.get_mut(&viewer) {
-                Some(entry) => {
-                    // nobody waits any more: ICE times out
-                    let _ = reply.send(entry.restart(now, sdp, &self.reacher.terms()));
-                    entry.poll(now, out);
-                }
-                None => self.forward(ToMedia::Restart { viewer, sdp, terms: self.reacher.terms(), reply }),
-            },
+            ToLobby::Viewer(viewer, message) => self.pass_on(viewer, message, entries, out),
+            ToLobby::Restart { viewer, sdp, reply } => {
+                let message = ToViewer::Restart { sdp, terms: Box::new(self.reacher.terms()), reply };
+                self.pass_on(viewer, message, entries, out);
+            }
             ToLobby::NetworkKnown | ToLobby::Shutdown => {}
+        }
+    }
+
+    fn pass_on(
+        &self,
+        viewer: ViewerId,
+        message: ToViewer,
+        entries: &mut HashMap<ViewerId, Entry>,
+        out: &mut Vec<Outgoing>,
+    ) {
+        match entries.get_mut(&viewer) {
+            Some(entry) => entry.handle(read_now(&self.clock), message, out),
+            // it is connected, or was handed over while this was waiting
+            None => self.forward(ToMedia::Viewer(viewer, message)),
         }
     }
 
@@ -176,19 +165,50 @@ impl Lobby {
         &self,
         viewer: ViewerId,
         offer: Offer,
-        place: Place,
+        place: Option<Place>,
         entries: &mut HashMap<ViewerId, Entry>,
         out: &mut Vec<Outgoing>,
     ) -> Result<Answer, OfferError> {
+        if place.is_none() && entries.is_empty() {
+            return Err(self.full());
+        }
         let now = read_now(&self.clock);
         let terms = self.reacher.terms();
         let attempt = Attempt::new(&terms.reach, self.reacher.nat(), &offer.sdp);
         let offered = OfferedViewer { id: viewer, offer: offer.sdp, events: offer.events, attempt };
         let (made, sdp) = Viewer::accept(now, &self.common, offered, &terms)?;
-        let mut entry = Entry::new(now, made, place, self.routes.clone());
+        // only for an offer that is good
+        let place = match place {
+            Some(place) => place,
+            None => self.make_room(offer.from, entries, out)?,
+        };
+        let mut entry = Entry::new(now, made, offer.from, place, self.routes.clone());
         entry.poll(now, out);
         entries.insert(viewer, entry);
         Ok(Answer { viewer, sdp })
+    }
+
+    /// Of those who have not connected one gives way, so that who offers and never comes does not keep others out.
+    fn make_room(
+        &self,
+        newcomer: IpAddr,
+        entries: &mut HashMap<ViewerId, Entry>,
+        out: &mut Vec<Outgoing>,
+    ) -> Result<Place, OfferError> {
+        let mut silent: Vec<(ViewerId, IpAddr)> = entries.iter().map(|(id, entry)| (*id, entry.from)).collect();
+        silent.sort_unstable();
+        let goes = who_goes(silent.into_iter().map(|(id, from)| (from, id)), newcomer);
+        if let Some(mut entry) = goes.and_then(|id| entries.remove(&id)) {
+            tracing::debug!(viewer = entry.viewer.id.0, "webrtc: not connected yet, gives way to a newcomer");
+            entry.viewer.close(CloseReason::GaveWay);
+            entry.poll(read_now(&self.clock), out);
+        }
+        // free by now, unless another newcomer was quicker
+        self.places.take().ok_or_else(|| self.full())
+    }
+
+    fn full(&self) -> OfferError {
+        OfferError::Full { max_viewers: self.places.max() }
     }
 
     fn run_timers(&self, entries: &mut HashMap<ViewerId, Entry>, out: &mut Vec<Outgoing>) {
@@ -217,9 +237,10 @@ impl Lobby {
     }
 
     fn forward(&self, message: ToMedia) {
-        // a full inbox means the media loop hangs; the viewer is dropped here and its page reconnects
-        if self.media.try_send(message).is_ok() {
-            self.waker.wake();
+        // a full inbox means the media loop hangs; a viewer is dropped here and its page reconnects
+        match self.media.try_send(message) {
+            Ok(()) => self.waker.wake(),
+            Err(_) => drop(self.counters.media_full.fetch_add(1, Ordering::Relaxed)),
         }
     }
 

@@ -8,17 +8,17 @@
 use crate::clock::Clock;
 use crate::heap_sys;
 use crate::output::webrtc::demux::{Ends, Seat};
-use crate::output::webrtc::entry::{Entry, Places, SharedRoutes, Waker, read_now};
+use crate::output::webrtc::entry::{Entry, Places, SharedRoutes, ToViewer, Waker, read_now};
 use crate::output::webrtc::lobby::ToLobby;
-use crate::output::webrtc::negotiation::Terms;
 use crate::output::webrtc::network::{Network, SharedNetwork};
 use crate::output::webrtc::packetize::{PacketizedUnit, packetize};
 use crate::output::webrtc::recent::Recent;
 use crate::output::webrtc::sync_channel::{LastPicture, stream_message};
 use crate::output::webrtc::tcp::TcpIce;
-use crate::output::webrtc::udp_sys::{MediaSocket, Outgoing, Receiver, SendCounters, Sender};
+use crate::output::webrtc::udp_send_sys::{SendCounters, Sender};
+use crate::output::webrtc::udp_sys::{MediaSocket, Outgoing, Receiver};
 use crate::output::webrtc::viewer::{Now, State};
-use crate::output::{Answer, CloseReason, OfferError, ViewerId, ViewerStats};
+use crate::output::{CloseReason, ViewerId, ViewerStats};
 use crate::stream::hub::{Bound, Hub};
 use crate::stream::{Stream, Subscription};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -28,25 +28,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver as Inbox, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
 pub enum ToMedia {
     Seat(Box<Entry>),
-    Candidate(ViewerId, String),
-    Close(ViewerId),
-    /// Text of the room for the page.
-    Say(ViewerId, String),
-    Datagram {
-        viewer: ViewerId,
-        ends: Ends,
-        bytes: Vec<u8>,
-    },
-    Restart {
-        viewer: ViewerId,
-        sdp: String,
-        terms: Terms,
-        reply: oneshot::Sender<Result<Answer, OfferError>>,
-    },
+    Viewer(ViewerId, ToViewer),
     /// What the lobby's viewers send over TCP.
     Frames(Vec<Outgoing>),
     /// Where STUN servers' names lead.
@@ -70,11 +55,13 @@ const TELEMETRY_EVERY: Duration = Duration::from_secs(1);
 pub struct LoopCounters {
     /// Datagrams that belong to no viewer.
     pub stray: AtomicU64,
-    /// Datagrams for connecting viewers dropped because the lobby was busy.
+    /// Messages dropped because the lobby, or this loop, was busy.
     pub lobby_full: AtomicU64,
+    pub media_full: AtomicU64,
     pub datagrams_sent: AtomicU64,
     pub send_calls: AtomicU64,
     pub send_refused: AtomicU64,
+    pub tcp_turned_away: AtomicU64,
     /// When the loop last turned, in microseconds: the sign of life for a watchdog. At most `IDLE_WAIT` old.
     pub last_turn: AtomicU64,
 }
@@ -166,7 +153,7 @@ impl MediaLoop {
         self.tell(work);
         work.tcp.send(self.clock.now(), &mut work.out);
         sender.send(&mut work.out);
-        self.count(sender.counters);
+        self.count(sender.counters, work.tcp.turned_away);
         true
     }
 
@@ -189,7 +176,8 @@ impl MediaLoop {
         let timers = work.seated.iter().map(|entry| entry.due).min();
         // without viewers nothing is due until a message comes
         let due = timers.map_or(now + IDLE_WAIT, |t| t.min(work.next_stats).min(work.next_telemetry));
-        let others = work.network.next_due(self.places.taken() > 0).into_iter().chain(work.tcp.next_due()).min();
+        let others =
+            work.network.next_due(self.places.taken() > 0).into_iter().chain(work.tcp.next_due(monotonic)).min();
         let others = others.map_or(IDLE_WAIT, |at| at.since(monotonic));
         let span = due.saturating_duration_since(now).min(others);
         let limit = Timespec { tv_sec: span.as_secs() as _, tv_nsec: span.subsec_nanos() as _ };
@@ -224,21 +212,11 @@ impl MediaLoop {
                         entry.viewer.seated();
                     }
                 }
-                ToMedia::Say(viewer, text) => {
-                    self.with(work, viewer, |entry| entry.viewer.send_text(now, text));
-                }
-                ToMedia::Candidate(viewer, candidate) => {
-                    self.with(work, viewer, |entry| entry.viewer.candidate(candidate));
-                }
-                ToMedia::Close(viewer) => {
-                    self.with(work, viewer, |entry| entry.viewer.close(CloseReason::Left));
-                }
-                ToMedia::Datagram { viewer, ends, bytes } => {
-                    self.with(work, viewer, |entry| entry.viewer.datagram(now, ends, &bytes));
-                }
-                ToMedia::Restart { viewer, sdp, terms, reply } => {
-                    // a viewer that is not here has ended: dropping the question says so
-                    self.with(work, viewer, |entry| drop(reply.send(entry.restart(now, sdp, &terms))));
+                ToMedia::Viewer(viewer, message) => {
+                    // one that is not here has ended: dropping a question says so
+                    if let Some(entry) = work.seated.iter_mut().find(|entry| entry.viewer.id == viewer) {
+                        entry.handle(now, message, &mut work.out);
+                    }
                 }
                 ToMedia::Frames(frames) => work.out.extend(frames),
                 ToMedia::StunServers(servers) => work.network.set_servers(servers),
@@ -246,13 +224,6 @@ impl MediaLoop {
             }
         }
         true
-    }
-
-    fn with(&self, work: &mut Work, viewer: ViewerId, act: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = work.seated.iter_mut().find(|entry| entry.viewer.id == viewer) {
-            act(entry);
-            entry.poll(read_now(&self.clock), &mut work.out);
-        }
     }
 
     fn receive(&self, work: &mut Work, receiver: &mut Receiver) {
@@ -279,10 +250,8 @@ impl MediaLoop {
     fn deliver(&self, work: &mut Work, now: Now, (viewer, seat): (ViewerId, Seat), ends: Ends, bytes: &[u8]) {
         match seat {
             Seat::Lobby => {
-                let message = ToLobby::Datagram { viewer, ends, bytes: bytes.to_vec() };
-                if self.lobby.try_send(message).is_err() {
-                    self.counters.lobby_full.fetch_add(1, Ordering::Relaxed);
-                }
+                let datagram = ToViewer::Datagram { ends, bytes: bytes.to_vec() };
+                self.tell_lobby(ToLobby::Viewer(viewer, datagram));
             }
             Seat::Media => {
                 if let Some(entry) = work.seated.iter_mut().find(|entry| entry.viewer.id == viewer) {
@@ -290,6 +259,12 @@ impl MediaLoop {
                     entry.poll(now, &mut work.out);
                 }
             }
+        }
+    }
+
+    fn tell_lobby(&self, message: ToLobby) {
+        if self.lobby.try_send(message).is_err() {
+            self.counters.lobby_full.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -308,8 +283,8 @@ impl MediaLoop {
     fn ask_the_network(&self, work: &mut Work) {
         let now = self.clock.now();
         if work.network.turn(now, self.places.taken() > 0, &mut work.out) {
-            // full: the lobby does not wait long for this
-            let _ = self.lobby.try_send(ToLobby::NetworkKnown);
+            // the lobby does not wait long for this
+            self.tell_lobby(ToLobby::NetworkKnown);
         }
         if work.tcp.connections() > 0 {
             work.tcp.tidy(now, &self.routes.lock());
@@ -380,6 +355,7 @@ impl MediaLoop {
 
     fn drop_closed(&self, work: &mut Work) {
         let hub = &mut work.hub;
+        let before = work.seated.len();
         work.seated.retain(|entry| match entry.viewer.state() {
             State::Closed(reason) => {
                 let counters = hub.counters(entry.viewer.id).unwrap_or_default();
@@ -395,6 +371,10 @@ impl MediaLoop {
             }
             _ => true,
         });
+        if work.seated.len() < before {
+            // the next turn may be a long way off
+            work.next_stats = self.clock.instant();
+        }
     }
 
     fn tell(&self, work: &mut Work) {
@@ -425,10 +405,11 @@ impl MediaLoop {
         }
     }
 
-    fn count(&self, sent: SendCounters) {
+    fn count(&self, sent: SendCounters, tcp_turned_away: u64) {
         self.counters.datagrams_sent.store(sent.datagrams, Ordering::Relaxed);
         self.counters.send_calls.store(sent.system_calls, Ordering::Relaxed);
         self.counters.send_refused.store(sent.refused, Ordering::Relaxed);
+        self.counters.tcp_turned_away.store(tcp_turned_away, Ordering::Relaxed);
     }
 }
 

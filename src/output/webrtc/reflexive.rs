@@ -164,6 +164,7 @@ fn request(id: TransactionId) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     fn at(milliseconds: u64) -> Micros {
         Micros(1_000_000 + milliseconds * 1000)
@@ -287,18 +288,17 @@ mod tests {
         reflexive.set_servers(vec![address(A)]);
         let request = asked(&mut reflexive, at(0)).remove(0).1;
         let good = answer(&request, "203.0.113.7:1");
-        let mut state = 1u32;
+        let mut dice = Dice::new(1);
         for round in 0..5000usize {
             let mut bytes = good.clone();
             for _ in 0..2 {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let at = state as usize % bytes.len();
+                let at = dice.place(bytes.len());
                 // the id stays, so that the rest is really looked at
                 if !(4..20).contains(&at) {
-                    bytes[at] = (state >> 24) as u8;
+                    bytes[at] = dice.byte();
                 }
             }
-            bytes.truncate(if round % 3 == 0 { state as usize % (good.len() + 1) } else { good.len() });
+            bytes.truncate(if round % 3 == 0 { dice.place(good.len() + 1) } else { good.len() });
             reflexive.datagram(at(1), address(OWN), address(A), &bytes);
             reflexive.round_at = None;
             asked(&mut reflexive, at(1));

@@ -10,17 +10,17 @@ use crate::output::webrtc::complaint;
 use crate::output::webrtc::demux::{self, DatagramKind, Ends, TransactionId};
 use crate::output::webrtc::feedback::Feedback;
 use crate::output::webrtc::handshake::Handshake;
-use crate::output::webrtc::negotiation::{self, CAPTURE_TIME_URI, Common, Negotiated, PLAYOUT_DELAY_URI, Terms};
+use crate::output::webrtc::negotiation::{self, Common, Negotiated, Terms};
 use crate::output::webrtc::packetize::PacketizedUnit;
 use crate::output::webrtc::path::Path;
 use crate::output::webrtc::srtp;
 use crate::output::webrtc::tried::Attempt;
 use crate::output::webrtc::udp_sys::Outgoing;
+use crate::output::webrtc::video_track::{VideoTrack, ntp_time};
 use crate::output::{CloseReason, OfferError, SelectedPath, ViewerEvent, ViewerId, ViewerStats};
 use crate::units::Micros;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::BytesMut;
 use rtc::peer_connection::RTCPeerConnection;
-use rtc::peer_connection::configuration::media_engine::MIME_TYPE_H264;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
@@ -37,7 +37,8 @@ use tokio::sync::mpsc;
 
 /// ICE and DTLS must be done by then.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// Without a sign of life (RFC 7675 consent, RTCP) pictures are held back, then the viewer is closed.
+/// Without a sign of life pictures are held back, then the viewer is closed. Checks of consent alone are too rare a sign:
+/// every 2.5 s from Chromium, but every 4 to 6 s from Firefox and others (RFC 7675); RTCP comes every second or so.
 const SILENT_AFTER: Duration = Duration::from_secs(4);
 /// The core queues packets on several floors; draining it this often keeps them all short.
 const PACKETS_PER_DRAIN: usize = 8;
@@ -64,10 +65,7 @@ pub struct Viewer {
     connection: RTCPeerConnection,
     sender: RTCRtpSenderId,
     track_id: String,
-    ssrc: u32,
-    playout_delay: Bytes,
-    stream: Option<StreamParameters>,
-    next_sequence: u16,
+    track: VideoTrack,
     state: State,
     /// ICE has chosen no path yet, or none since it was restarted.
     searching: bool,
@@ -89,14 +87,7 @@ pub struct Viewer {
     nominating: Option<(TransactionId, Ends)>,
     pictures_sent: u64,
     key_requests_seen: u64,
-}
-
-/// What was negotiated.
-#[derive(Clone, Copy, Debug)]
-struct StreamParameters {
-    payload_type: u8,
-    playout_delay_id: Option<u8>,
-    capture_time_id: Option<u8>,
+    reports_seen: u64,
 }
 
 pub struct OfferedViewer {
@@ -123,10 +114,7 @@ impl Viewer {
             connection,
             sender,
             track_id,
-            ssrc: common.ssrc,
-            playout_delay: Bytes::copy_from_slice(&common.playout_delay),
-            stream: None,
-            next_sequence: 0,
+            track: VideoTrack::new(common),
             state: State::Connecting,
             searching: true,
             events: offered.events,
@@ -145,6 +133,7 @@ impl Viewer {
             nominating: None,
             pictures_sent: 0,
             key_requests_seen: 0,
+            reports_seen: 0,
         };
         Ok((viewer, answer.sdp))
     }
@@ -223,6 +212,10 @@ impl Viewer {
         if let Err(error) = self.connection.handle_timeout(now.instant) {
             tracing::debug!(viewer = self.id.0, %error, "timer");
         }
+        if self.events.is_closed() {
+            // whoever asked for it has ended; the word of that may have found the lobby's queue full
+            self.close(CloseReason::Left);
+        }
         if self.state == State::Connecting && now.monotonic.since(self.joined_at) >= CONNECT_DEADLINE {
             let tried = self.attempt.verdict();
             tracing::info!(viewer = self.id.0, "webrtc: no path: {tried}");
@@ -261,6 +254,10 @@ impl Viewer {
         }
         self.channels.flush(now, &mut self.connection, &self.events);
         self.drain(now, out);
+        let reports = self.feedback.counters().reports;
+        if std::mem::replace(&mut self.reports_seen, reports) != reports {
+            self.last_heard = now.monotonic;
+        }
     }
 
     fn drain(&mut self, now: Now, out: &mut Vec<Outgoing>) {
@@ -351,21 +348,9 @@ impl Viewer {
 
     fn connected(&mut self, now: Now) {
         let Some(mut sender) = self.connection.rtp_sender(self.sender) else { return };
-        let parameters = &sender.get_parameters().rtp_parameters;
-        let extension = |uri: &str| {
-            parameters.header_extensions.iter().find(|e| e.uri == uri).and_then(|e| u8::try_from(e.id).ok())
-        };
-        let stream = parameters.codecs.iter().find(|c| c.rtp_codec.mime_type.eq_ignore_ascii_case(MIME_TYPE_H264)).map(
-            |codec| StreamParameters {
-                payload_type: codec.payload_type,
-                playout_delay_id: extension(PLAYOUT_DELAY_URI),
-                capture_time_id: extension(CAPTURE_TIME_URI),
-            },
-        );
-        if stream.is_none() {
+        if !self.track.negotiated(&sender.get_parameters().rtp_parameters) {
             return self.close(CloseReason::Failed);
         }
-        self.stream = stream;
         self.srtp = srtp::agreed(now.instant, &mut self.connection);
         self.state = State::Connected;
         self.connected_at = Some(now.monotonic);
@@ -376,28 +361,9 @@ impl Viewer {
 
     /// Sends one picture. The caller has checked that the viewer is connected.
     pub fn send(&mut self, now: Now, unit: &PacketizedUnit, out: &mut Vec<Outgoing>) {
-        let Some(stream) = self.stream else { return };
         let capture_time = ntp_time(unit.captured_at, now.wall_offset_us);
-        let last = unit.payloads.len().saturating_sub(1);
-        for (at, payload) in unit.payloads.iter().enumerate() {
-            let mut header = rtc::rtp::header::Header {
-                version: 2,
-                marker: at == last,
-                payload_type: stream.payload_type,
-                sequence_number: self.next_sequence,
-                timestamp: unit.pts.rtp(),
-                ssrc: self.ssrc,
-                ..Default::default()
-            };
-            self.next_sequence = self.next_sequence.wrapping_add(1);
-            // on every packet, so that all are equally long (one segmented send) and none is special when lost
-            if let Some(id) = stream.playout_delay_id {
-                let _ = header.set_extension(id, self.playout_delay.clone());
-            }
-            if let Some(id) = stream.capture_time_id {
-                let _ = header.set_extension(id, capture_time.clone());
-            }
-            let packet = rtc::rtp::Packet { header, payload: payload.clone() };
+        for at in 0..unit.payloads.len() {
+            let Some(packet) = self.track.packet(unit, at, &capture_time) else { return };
             let Some(mut sender) = self.connection.rtp_sender(self.sender) else { return };
             if let Err(error) = sender.write_rtp(now.instant, packet) {
                 tracing::debug!(viewer = self.id.0, track = self.track_id, %error, "packet not sent");
@@ -417,7 +383,7 @@ impl Viewer {
         std::mem::replace(&mut self.key_requests_seen, requests) != requests
     }
 
-    /// No check of consent for a while: the page sleeps or its network is gone. Pictures would only fill the path.
+    /// Neither a check of consent nor RTCP for a while: the page sleeps or its network is gone. Pictures would only fill the path.
     pub fn is_silent(&self, now: Now) -> bool {
         now.monotonic.since(self.last_heard) >= SILENT_AFTER
     }
@@ -492,28 +458,5 @@ fn candidate_type(kind: RTCIceCandidateType) -> &'static str {
         RTCIceCandidateType::Prflx => "prflx",
         RTCIceCandidateType::Relay => "relay",
         _ => "unknown",
-    }
-}
-
-/// A capture instant as NTP time in 32.32 bits: the abs-capture-time extension.
-fn ntp_time(captured_at: Micros, wall_offset_us: i64) -> Bytes {
-    const UNIX_TO_NTP_S: u64 = 2_208_988_800;
-    let unix_us = captured_at.0.saturating_add_signed(wall_offset_us);
-    let seconds = (unix_us / 1_000_000).wrapping_add(UNIX_TO_NTP_S) & 0xffff_ffff;
-    let fraction = ((unix_us % 1_000_000) << 32) / 1_000_000;
-    let mut bytes = BytesMut::with_capacity(8);
-    bytes.put_u64(seconds << 32 | fraction);
-    bytes.freeze()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn capture_time_counts_from_1900_in_binary_fractions() {
-        // half a second after the unix epoch
-        let bytes = ntp_time(Micros(1_500_000), -1_000_000);
-        assert_eq!(bytes[..], [0x83, 0xaa, 0x7e, 0x80, 0x80, 0, 0, 0]);
     }
 }

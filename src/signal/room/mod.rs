@@ -7,11 +7,13 @@
 mod calls;
 mod chat;
 mod hosts;
+mod keys;
 pub mod people;
 mod rights;
 pub mod snapshot;
 mod state;
 mod traffic;
+mod whole;
 pub mod words;
 
 use crate::config::{HostLeaves, Preset, Role};
@@ -135,9 +137,11 @@ impl Room {
             Input::Viewer { seat, viewer } => self.presence(at, seat, out, |seat| {
                 seat.viewer = viewer;
                 seat.watching = false;
-                seat.offered |= viewer.is_some();
             }),
-            Input::Watching { seat } => self.presence(at, seat, out, |seat| seat.watching = seat.viewer.is_some()),
+            Input::Watching { seat } => self.presence(at, seat, out, |seat| {
+                seat.watching = seat.viewer.is_some();
+                seat.watched |= seat.watching;
+            }),
             Input::Said { seat, said } => self.said(at, seat, said, out),
             Input::Leaves { seat } => self.leave(at, seat, Leaving::Left, out),
             Input::Adjustable(adjustable) => self.update(at, adjustable, out),
@@ -392,3 +396,7 @@ fn refuse(to: SeatId, code: ErrorCode, words: &str, out: &mut Vec<Action>) {
 #[cfg(test)]
 #[path = "room_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "room_random_tests.rs"]
+mod random_tests;

@@ -5,8 +5,8 @@
 
 use crate::config::Role;
 use crate::output::ViewerId;
+use crate::output::giving_way::who_goes;
 use crate::signal::bucket::Bucket;
-use crate::signal::giving_way::who_goes;
 use crate::signal::identity::{Identity, Proof};
 use crate::signal::room::Moment;
 use crate::signal::room::snapshot;
@@ -106,8 +106,8 @@ pub struct Seat {
     /// The viewer it watches through, and whether that has connected.
     pub viewer: Option<ViewerId>,
     pub watching: bool,
-    /// It has had a viewer.
-    pub offered: bool,
+    /// It has had the picture.
+    pub watched: bool,
     pub joined_at: Micros,
     /// Unix time.
     pub joined_ms: u64,
@@ -137,7 +137,7 @@ impl Seat {
             socket: false,
             viewer: None,
             watching: false,
-            offered: false,
+            watched: false,
             joined_at: snapshot::back(at, joined_ms),
             joined_ms,
             gone_at: Some(at.now),
@@ -247,9 +247,9 @@ impl People {
         gone.min().map(|(_, id)| id)
     }
 
-    /// Of those who have a socket and never asked for the picture.
+    /// Of those who have a socket and never had the picture.
     pub fn gives_way(&self, newcomer: IpAddr) -> Option<SeatId> {
-        let silent = self.iter().filter(|seat| seat.talks && !seat.offered);
+        let silent = self.iter().filter(|seat| seat.talks && !seat.watched);
         who_goes(silent.map(|seat| (seat.from, seat.id)), newcomer)
     }
 

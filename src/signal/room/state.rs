@@ -2,12 +2,13 @@
 //!
 //! Pure. Owns the versions and the rule for conflicts: who changes a key that somebody else has changed since they looked
 //! is told the whole state instead. Must never believe a value it was sent: every one is checked against what the
-//! stream says can be changed. Input: `Adjustable` (truth), `set` messages (wishes).
+//! stream says can be changed (`keys.rs`). Input: `Adjustable` (truth), `set` messages (wishes).
 
-use crate::config::{Corner, LayerKind, Preset};
+use crate::config::Preset;
 use crate::signal::message::ErrorCode;
+use crate::signal::room::keys::{Refusal, bad, change, describe, keys_of, values};
 use crate::signal::room::words::{Describe, SeatId, Told, Values};
-use crate::stream::adjust::{Adjustable, Change, Control, ControlKind, Layer};
+use crate::stream::adjust::{Adjustable, Change, Control, ControlKind};
 use crate::units::Micros;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use std::time::Duration;
 
 /// Keys of one `set`.
 const KEYS_AT_ONCE: usize = 32;
-const TEXT_BYTES: usize = 512;
 /// A change that comes so long after a wish for it is not its doing.
 const DONE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -48,8 +48,6 @@ pub struct News {
     /// Deferred changes whose time has come.
     pub changes: Vec<(SeatId, Change)>,
 }
-
-pub type Refusal = (ErrorCode, String);
 
 impl SharedState {
     pub fn new(presets: Vec<Preset>) -> SharedState {
@@ -147,11 +145,7 @@ impl SharedState {
         if described.read_only || described.inactive {
             return Err(bad(key, "it cannot be changed now"));
         }
-        let change = match key.strip_prefix("control.") {
-            Some(name) => Change::Control { key: name.to_string(), value: control_value(described, value)? },
-            None => layer_change(key, value)?,
-        };
-        Ok(vec![change])
+        Ok(vec![change(described, value)?])
     }
 
     fn defaults(&self) -> Vec<Change> {
@@ -184,208 +178,13 @@ impl SharedState {
     }
 }
 
-fn values(adjustable: &Adjustable) -> Values {
-    let controls = adjustable.controls.iter().filter(|c| c.kind != ControlKind::Button).map(|control| {
-        let value = match control.kind {
-            ControlKind::Boolean => Value::from(control.value != 0),
-            _ => Value::from(control.value),
-        };
-        (format!("control.{}", control.key), value)
-    });
-    let layers = adjustable.layers.iter().enumerate().flat_map(|(index, layer)| layer_values(index, layer));
-    controls.chain(layers).collect()
-}
-
-fn layer_values(index: usize, layer: &Layer) -> Vec<(String, Value)> {
-    let key = |what: &str| format!("layer.{index}.{what}");
-    // as people write it: an f32 of 0.7 is not 0.7 in an f64
-    let opacity = (f64::from(layer.opacity) * 1000.0).round() / 1000.0;
-    let mut values = vec![(key("shown"), Value::from(layer.shown)), (key("opacity"), Value::from(opacity))];
-    values.extend(layer.corner.map(|corner| (key("corner"), Value::from(corner_name(corner)))));
-    values.extend(layer.text.as_ref().map(|text| (key("text"), Value::from(text.as_str()))));
-    values
-}
-
-/// In the order people look for them: presets, controls and their reset, layers.
-fn describe(adjustable: &Adjustable, presets: &[Preset]) -> Vec<Describe> {
-    let mut all = Vec::new();
-    if !adjustable.controls.is_empty() {
-        if !presets.is_empty() {
-            let items = presets.iter().map(|preset| (Value::from(preset.name.as_str()), preset.name.clone())).collect();
-            all.push(Describe { items, ..named("preset", "preset") });
-        }
-        all.extend(adjustable.controls.iter().map(describe_control));
-        all.push(named("reset", "button"));
-    }
-    let layers = adjustable.layers.iter().enumerate();
-    all.extend(layers.flat_map(|(index, layer)| describe_layer(index, layer)));
-    all
-}
-
-fn named(key: &str, kind: &str) -> Describe {
-    Describe { key: key.into(), name: key.into(), kind: kind.into(), ..Describe::default() }
-}
-
-fn describe_layer(index: usize, layer: &Layer) -> Vec<Describe> {
-    let name = match layer.kind {
-        LayerKind::Logo => "logo",
-        LayerKind::Text => "text",
-    };
-    let one = |(key, _): (String, Value)| {
-        let what = key.rsplit('.').next().unwrap_or_default();
-        let kind = if what == "shown" { "boolean" } else { what };
-        let range = (kind == "opacity").then_some((0, 1));
-        Describe {
-            min: range.map(|(min, _)| min),
-            max: range.map(|(_, max)| max),
-            layer: Some(name.into()),
-            name: name.into(),
-            ..named(&key, kind)
-        }
-    };
-    layer_values(index, layer).into_iter().map(one).collect()
-}
-
-fn describe_control(control: &Control) -> Describe {
-    let mut describe = Describe {
-        key: format!("control.{}", control.key),
-        name: control.name.clone(),
-        default: Some(Value::from(control.default)),
-        read_only: control.read_only,
-        inactive: control.inactive,
-        ..Describe::default()
-    };
-    describe.kind = match &control.kind {
-        ControlKind::Integer { minimum, maximum, step } => {
-            (describe.min, describe.max, describe.step) = (Some(*minimum), Some(*maximum), Some(*step));
-            "integer"
-        }
-        ControlKind::Boolean => {
-            describe.default = Some(Value::from(control.default != 0));
-            "boolean"
-        }
-        ControlKind::Menu { items } => {
-            describe.items = items.iter().map(|(value, words)| (Value::from(*value), words.clone())).collect();
-            "menu"
-        }
-        ControlKind::Button => {
-            describe.default = None;
-            "button"
-        }
-    }
-    .into();
-    describe
-}
-
-fn control_value(described: &Describe, value: &Value) -> Result<i64, Refusal> {
-    let key = &described.key;
-    match described.kind.as_str() {
-        "boolean" => value.as_bool().map(i64::from).ok_or_else(|| bad(key, "true or false is wanted")),
-        "button" => Ok(1),
-        "menu" => {
-            let choice =
-                value.as_i64().filter(|choice| described.items.iter().any(|(item, _)| item.as_i64() == Some(*choice)));
-            choice.ok_or_else(|| bad(key, "it has no such choice"))
-        }
-        _ => {
-            let (least, most) = (described.min.unwrap_or(i64::MIN), described.max.unwrap_or(i64::MAX));
-            let number = value.as_i64().filter(|number| (least..=most).contains(number));
-            number.ok_or_else(|| bad(key, &format!("a whole number from {least} to {most} is wanted")))
-        }
-    }
-}
-
-/// `key` is one of those described.
-fn layer_change(key: &str, value: &Value) -> Result<Change, Refusal> {
-    let mut parts = key.split('.').skip(1);
-    let index = parts.next().and_then(|part| part.parse().ok()).ok_or_else(|| bad(key, "there is no such key"))?;
-    let (mut shown, mut corner, mut opacity, mut text) = (None, None, None, None);
-    match parts.next() {
-        Some("shown") => shown = Some(value.as_bool().ok_or_else(|| bad(key, "true or false is wanted"))?),
-        Some("corner") => {
-            let known = CORNERS.iter().find(|(_, name)| value.as_str() == Some(name));
-            corner = Some(known.ok_or_else(|| bad(key, "there is no such corner"))?.0);
-        }
-        Some("opacity") => {
-            let number = value.as_f64().filter(|number| (0.0..=1.0).contains(number));
-            opacity = Some(number.ok_or_else(|| bad(key, "a number from 0 to 1 is wanted"))? as f32);
-        }
-        Some("text") => {
-            let fits = |text: &&str| text.len() <= TEXT_BYTES && !text.chars().any(char::is_control);
-            let given = value.as_str().filter(fits);
-            let words = || bad(key, &format!("a line of at most {TEXT_BYTES} bytes is wanted"));
-            text = Some(given.ok_or_else(words)?.to_string());
-        }
-        _ => return Err(bad(key, "there is no such key")),
-    }
-    Ok(Change::Layer { index, shown, corner, opacity, text })
-}
-
-fn keys_of(change: &Change) -> Vec<String> {
-    match change {
-        Change::Control { key, .. } => vec![format!("control.{key}")],
-        Change::Layer { index, shown, corner, opacity, text } => {
-            let given = [
-                ("shown", shown.is_some()),
-                ("corner", corner.is_some()),
-                ("opacity", opacity.is_some()),
-                ("text", text.is_some()),
-            ];
-            given.iter().filter(|(_, is)| *is).map(|(what, _)| format!("layer.{index}.{what}")).collect()
-        }
-    }
-}
-
-const CORNERS: [(Corner, &str); 4] = [
-    (Corner::TopLeft, "top-left"),
-    (Corner::TopRight, "top-right"),
-    (Corner::BottomLeft, "bottom-left"),
-    (Corner::BottomRight, "bottom-right"),
-];
-
-fn corner_name(corner: Corner) -> &'static str {
-    CORNERS.iter().find(|(known, _)| *known == corner).map_or("", |(_, name)| name)
-}
-
-fn bad(key: &str, words: &str) -> Refusal {
-    let key: String = key.chars().take(64).collect();
-    (ErrorCode::BadValue, format!("{key}: {words}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signal::room::keys::tests::camera;
 
     const ANN: SeatId = SeatId(1);
     const BOB: SeatId = SeatId(2);
-
-    fn camera() -> Adjustable {
-        let control = |key: &str, kind, value| Control {
-            key: key.into(),
-            name: key.into(),
-            kind,
-            value,
-            default: 10,
-            read_only: false,
-            inactive: false,
-        };
-        Adjustable {
-            version: 1,
-            controls: vec![
-                control("brightness", ControlKind::Integer { minimum: 0, maximum: 255, step: 1 }, 128),
-                control("auto", ControlKind::Boolean, 1),
-                control("mode", ControlKind::Menu { items: vec![(0, "a".into()), (3, "b".into())] }, 3),
-                control("focus", ControlKind::Button, 0),
-            ],
-            layers: vec![Layer {
-                kind: LayerKind::Text,
-                shown: true,
-                corner: Some(Corner::TopLeft),
-                opacity: 0.7,
-                text: Some("%H".into()),
-            }],
-        }
-    }
 
     fn state() -> SharedState {
         let preset = Preset { name: "night".into(), controls: [("brightness".into(), 200), ("gain".into(), 9)].into() };
@@ -399,14 +198,23 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_and_its_overlay_become_keys_and_values() {
-        let Told::State { values, describe, .. } = state().snapshot() else { panic!() };
-        let text = serde_json::to_string(&values).unwrap();
-        let wanted = r#"{"control.auto":true,"control.brightness":128,"control.mode":3,"layer.0.corner":"top-left","layer.0.opacity":0.7,"layer.0.shown":true,"layer.0.text":"%H"}"#;
-        assert_eq!(text, wanted);
-        let kinds: Vec<(&str, &str)> = describe.iter().map(|d| (d.key.as_str(), d.kind.as_str())).collect();
-        assert!(kinds.contains(&("control.focus", "button")) && kinds.contains(&("layer.0.text", "text")));
-        assert!(kinds.contains(&("preset", "preset")));
+    fn what_a_browsers_numbers_cannot_hold_goes_both_ways_as_text() {
+        let mut camera = camera();
+        camera.controls[0].kind = ControlKind::Integer { minimum: i64::MIN, maximum: i64::MAX, step: 1 };
+        camera.controls[0].value = 9_007_199_254_740_993;
+        let mut state = SharedState::new(Vec::new());
+        state.update(Micros(0), &camera);
+        let Told::State { values, describe, .. } = state.snapshot() else { panic!() };
+        assert_eq!(values["control.brightness"], "9007199254740993");
+        let described = serde_json::to_value(&describe[0]).unwrap();
+        assert_eq!(
+            (described["min"].as_str(), described["default"].as_i64()),
+            (Some("-9223372036854775808"), Some(10))
+        );
+        assert_eq!(serde_json::from_value::<Describe>(described).unwrap(), describe[0]);
+        let wish = wish(r#"{"control.brightness":"9223372036854775807"}"#);
+        let wanted = Change::Control { key: "brightness".into(), value: i64::MAX };
+        assert_eq!(state.set(Micros(0), ANN, 1, &wish), Ok(vec![wanted]));
     }
 
     #[test]

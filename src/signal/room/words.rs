@@ -6,6 +6,7 @@
 
 use crate::config::Role;
 use crate::signal::message::ErrorCode;
+use crate::signal::room::whole;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -260,9 +261,9 @@ pub struct Describe {
     /// What kind of layer it belongs to: logo or text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "whole::optional")]
     pub min: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "whole::optional")]
     pub max: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u64>,

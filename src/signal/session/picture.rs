@@ -122,17 +122,20 @@ impl Session {
         };
         self.viewer = None;
         let tried = self.tried.take();
-        let (code, words) = match reason {
+        let (code, words, retry_after_s) = match reason {
             CloseReason::Shutdown => return self.close(ByeReason::Shutdown, out),
             CloseReason::Left => return self.viewer_is_over(out),
             CloseReason::ConnectTimeout => {
                 out.push(no_connection(tried));
                 return self.viewer_is_over(out);
             }
-            CloseReason::Lost => (ErrorCode::Lost, "the WebRTC connection was lost"),
-            CloseReason::Failed => (ErrorCode::Failed, "the WebRTC connection failed"),
+            CloseReason::GaveWay => {
+                (ErrorCode::Full, "every place is taken, and you had not connected yet", RETRY_FULL_S)
+            }
+            CloseReason::Lost => (ErrorCode::Lost, "the WebRTC connection was lost", 1),
+            CloseReason::Failed => (ErrorCode::Failed, "the WebRTC connection failed", 1),
         };
-        out.push(error(code, words, Some(1)));
+        out.push(error(code, words, Some(retry_after_s)));
         self.viewer_is_over(out);
     }
 

@@ -67,6 +67,17 @@ test('an own line stands until the board repeats it, is lost after four seconds,
   assert.equal(made.chat.length, 1);
 });
 
+test('an own line is the same line to a panel from the moment it is written, also after a welcome', () => {
+  const made = room(BOB);
+  made.say('hello', 0);
+  const [{ key }] = made.chat;
+  const line = { from: 2, name: 'Bob', text: 'hello', at_ms: 1000 };
+  made.hear({ type: 'chat', ...line });
+  assert.deepEqual(made.chat.map((one) => [one.key, one.at_ms, one.state]), [[key, 1000, undefined]]);
+  made.hear({ type: 'welcome', seat: BOB, resumed: true, room: { people: [BOB], holder: null, asking: [], chat: [line] } });
+  assert.deepEqual(made.chat.map((one) => one.key), [key]);
+});
+
 test('two equal lines in a row are two lines, and each own one is answered by one', () => {
   const made = room(BOB);
   made.say('ok', 0);

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { clockAnswer, clockQuestion } from '../../../web/clock_wire.js';
+import { isEnter } from '../../../web/dom.js';
 import { bytesText, duration } from '../../../web/host_panel.js';
 import { explainNoPath } from '../../../web/no_path.js';
 import { report } from '../../../web/report.js';
-import { clamp, controlWords, groupsOf } from '../../../web/state_panel.js';
+import { clamp, controlWords, groupsOf, wholeOf } from '../../../web/state_panel.js';
 import { WORDS, learn, say } from '../../../web/words.js';
 import { ROOM_WORDS } from '../../../web/words_room.js';
 
@@ -68,4 +69,16 @@ test('well-known controls are translated, others keep the driver\'s words', () =
 
 test('a typed value becomes the nearest one the driver knows', () => {
   assert.deepEqual([[9999, 0, 100, 1], [-5, 0, 100, 1], [47, 0, 100, 10], [99, 5, 100, 10], [3, 0, 0, 0]].map((args) => clamp(...args)), [100, 0, 50, 95, 0]);
+});
+
+test('typed digits stay exact: a number where numbers are, else the digits themselves', () => {
+  assert.deepEqual(['0', ' -12 ', '007', '9007199254740991', '-9007199254740991'].map(wholeOf), [0, -12, 7, 9007199254740991, -9007199254740991]);
+  assert.deepEqual(['9007199254740993', '-0009223372036854775808', '9223372036854775807'].map(wholeOf), ['9007199254740993', null, '9223372036854775807']);
+  assert.equal(wholeOf('-9223372036854775808'), '-9223372036854775808');
+  for (const none of ['', ' ', '1.5', '1e3', '0x10', '--1', '12345678901234567890', 'NaN']) assert.equal(wholeOf(none), null, none);
+});
+
+test('the Enter that ends a composition sends nothing, however a browser tells of it', () => {
+  assert.ok(isEnter({ key: 'Enter', keyCode: 13, isComposing: false }));
+  for (const other of [{ isComposing: true }, { keyCode: 229 }, { key: 'a' }]) assert.ok(!isEnter({ key: 'Enter', keyCode: 13, isComposing: false, ...other }));
 });
