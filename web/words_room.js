@@ -185,7 +185,7 @@ export const ROOM_WORDS = {
     language: 'Language',
     language_system: 'As the browser',
     keys: 'Keys',
-    keys_use: 'Single letters act',
+    keys_use: 'One-letter keys',
     key_escape: 'Close the panel',
     log_out: 'Log out',
   },
