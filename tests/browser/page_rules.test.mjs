@@ -81,15 +81,22 @@ test('tools that are out of sight take no tap: it brings them back', { timeout: 
   await withServer({}, async ({ server, browser }) => {
     const page = await openViewer(browser, server.url, { hasTouch: true });
     await untilState(page, 'live');
-    const { x, y, width, height } = await page.locator('#stats').boundingBox();
-    const tap = () => page.touchscreen.tap(x + width / 2, y + height / 2);
-    await page.waitForSelector('#stage.idle');
-    await tap();
-    assert.ok(!(await page.isVisible('#panel')), 'nothing was to be seen there');
-    assert.ok(!(await page.$('#stage.idle')));
-    await page.waitForFunction(() => getComputedStyle(document.querySelector('.tools')).opacity === '1');
-    await tap();
-    assert.ok(await page.isVisible('#panel'));
+    const tap = async () => {
+      const { x, y, width, height } = await page.locator('#stats').boundingBox();
+      await page.touchscreen.tap(x + width / 2, y + height / 2);
+    };
+    for (const fullscreen of [false, true]) {
+      if (fullscreen) await page.keyboard.press('f');
+      const opacity = (wanted) => page.waitForFunction((n) => ['.bar', '.tools'].reduce((all, name) => all * getComputedStyle(document.querySelector(name)).opacity, 1) === n, wanted);
+      await opacity(0);
+      await tap();
+      assert.ok(!(await page.isVisible('#panel')), 'nothing was to be seen there');
+      await opacity(1);
+      await tap();
+      assert.ok(await page.isVisible('#panel'));
+      await page.keyboard.press('Escape');
+      await page.evaluate(() => document.activeElement.blur());
+    }
   });
 });
 
