@@ -1,16 +1,16 @@
 //! The WebRTC output: all viewers over one UDP socket, on the sans-IO core `rtc`.
 //!
 //! Two threads: the lobby answers offers and does handshakes, the media loop sends pictures. This file starts them and
-//! is the door that signalling speaks through.
+//! is the door that signalling speaks through. The modules that read what peers send are open for the fuzz targets.
 
 mod answer;
 mod channels;
 mod complaint;
-mod demux;
+pub mod demux;
 mod entry;
-mod feedback;
-mod frames;
-mod handshake;
+pub mod feedback;
+pub mod frames;
+pub mod handshake;
 mod lobby;
 mod media_loop;
 mod negotiation;
@@ -20,9 +20,10 @@ mod path;
 mod reach;
 mod reacher;
 mod recent;
-mod reflexive;
+pub mod reflexive;
+mod resend_limit;
 mod srtp;
-mod sync_channel;
+pub mod sync_channel;
 mod tcp;
 mod tried;
 mod udp_send_sys;
