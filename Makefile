@@ -3,8 +3,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-browser test-nat test-qemu bench cross dist clean
+.PHONY: help run test test-rust test-browser test-nat test-qemu fuzz bench cross dist clean
 TARGET ?= armv7-unknown-linux-gnueabihf
+TIME ?= 60
+TARGETS ?=
 PARTS ?= fmt clippy unit rust browser nat qemu
 
 help: ## this list
@@ -28,6 +30,9 @@ test-nat: ## who connects through which NATs: network namespaces, nftables, cotu
 
 test-qemu: ## rtcam for aarch64 and armv7 in guests: vivid, an emulated USB webcam, and as a service of a Debian
 	@scripts/test.sh qemu
+
+fuzz: ## let a fuzzer with coverage guidance loose on what reads foreign bytes: TIME=60 seconds per target, TARGETS="room dtls" (default: all)
+	@TIME=$(TIME) scripts/fuzz.sh $(TARGETS)
 
 bench: ## print the figures of this machine
 	@scripts/bench.sh

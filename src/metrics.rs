@@ -3,7 +3,7 @@
 //! Owns the names and the meaning of every metric. Must never label with what a peer chose: viewers are numbered, and there
 //! are no more numbers than viewers allowed, so the number of series is bounded. Input: snapshots of the stream, the viewers and the HTTP port.
 
-use crate::output::{ViewerId, ViewerStats};
+use crate::output::{SocketCounters, ViewerId, ViewerStats};
 use crate::stream::status::{CameraState, StreamStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -28,6 +28,7 @@ pub struct Snapshot {
     pub requests: RequestCounts,
     pub connections: usize,
     pub connections_refused: u64,
+    pub socket: SocketCounters,
     pub room: RoomFigures,
 }
 
@@ -171,6 +172,7 @@ impl Collector for Snapshot {
         self.camera(&mut page)?;
         self.encoding(&mut page)?;
         self.viewing(&mut page)?;
+        self.sending(&mut page)?;
         self.room(&mut page)?;
         self.each_viewer(&mut page)
     }
@@ -239,6 +241,16 @@ impl Snapshot {
         page.count("resent_packets", "RTP packets sent again", sums.packets_resent)?;
         page.count("sent_bytes", "RTP bytes sent", sums.bytes_sent)?;
         page.count("key_requests", "Key pictures viewers asked for", sums.key_requests)
+    }
+
+    fn sending(&self, page: &mut Page) -> fmt::Result {
+        let socket = &self.socket;
+        page.count("udp_sent_datagrams", "Datagrams sent", socket.datagrams_sent)?;
+        page.count("udp_send_calls", "System calls they took", socket.send_calls)?;
+        page.count("udp_refused_datagrams", "Datagrams the kernel would not send", socket.send_refused)?;
+        page.count("udp_stray_datagrams", "Datagrams dropped that belong to no viewer", socket.stray_datagrams)?;
+        page.count("ice_tcp_turned_away", "ICE-TCP connections closed for want of room", socket.tcp_turned_away)?;
+        page.count("webrtc_lost_messages", "Messages dropped where a thread did not keep up", socket.messages_lost)
     }
 }
 
@@ -370,6 +382,7 @@ mod tests {
             requests: RequestCounts::default(),
             connections: 7,
             connections_refused: 0,
+            socket: SocketCounters { stray_datagrams: 4, ..SocketCounters::default() },
             room: RoomFigures::default(),
         }
     }
@@ -385,6 +398,8 @@ mod tests {
             "rtcam_capture_fps 0.0",
             "rtcam_viewers 1.0",
             "rtcam_sent_packets_total 10",
+            "rtcam_udp_stray_datagrams_total 4",
+            "rtcam_webrtc_lost_messages_total 0",
             "rtcam_http_connections 7.0",
             "rtcam_viewer_worst_round_trip_seconds 0.012",
         ] {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(45);
 
 struct Init {
     folder: tempfile::TempDir,
@@ -126,7 +126,7 @@ fn one_that_ends_again_and_again_is_given_up() {
         init.run("start");
         init.wait("giving up", |init| init.log().contains("given up"));
         assert_eq!(init.starts(), 3);
-        init.said("status", 3);
+        init.wait("its end", |init| init.run("status").status.code() == Some(3));
     }
 }
 

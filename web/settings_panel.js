@@ -1,4 +1,4 @@
-// What this viewer chooses for himself: name, look, language; the keys; and the way out.
+// What this viewer chooses for himself: name, look, language, bandwidth; the keys; and the way out.
 
 import { button, element, field, isEnter, select, toggle } from './dom.js';
 import { NAME_LONGEST, tidyName } from './memory.js';
@@ -40,7 +40,8 @@ export class SettingsPanel {
     return element('section', { className: 'group' },
       element('h3', {}, words('look')),
       field(words('theme'), select(themes, this.#memory.theme, (theme) => this.#act.theme(theme), { id: 'theme' })),
-      field(words('language'), select([['', words('language_system')], ...languages], this.#memory.language, (language) => this.#act.language(language), { id: 'language' })));
+      field(words('language'), select([['', words('language_system')], ...languages], this.#memory.language, (language) => this.#act.language(language), { id: 'language' })),
+      field(words('bandwidth'), select([['auto', words('bandwidth_auto')], ['more', words('bandwidth_more'), true]], 'auto', () => {}, { id: 'bandwidth' })));
   }
 
   #keys(keys) {

@@ -115,8 +115,8 @@ impl JpegDecoder {
     fn read_header(&mut self, jpeg: &[u8]) -> Result<Shape, JpegError> {
         // SAFETY: the handle is valid, the pointer and length are a slice's.
         let result = unsafe { raw::tj3DecompressHeader(self.handle.as_ptr(), jpeg.as_ptr(), jpeg.len() as _) };
-        // warnings here come again when the picture is decoded
-        if result != 0 && !self.only_warned() {
+        // after another fault it is the header of an earlier picture whose size and sampling would be read below
+        if result != 0 && !self.only_stray_bytes() {
             return Err(JpegError::Corrupt(self.last_error()));
         }
         let (width, height) =
@@ -173,8 +173,7 @@ impl JpegDecoder {
                 strides.as_mut_ptr(),
             )
         };
-        if result == 0 || self.only_warned() && self.last_error().contains("extraneous bytes") {
-            // stray bytes between markers are the habit of many webcams and harm nothing
+        if result == 0 || self.only_stray_bytes() {
             return Ok(());
         }
         Err(JpegError::Corrupt(self.last_error()))
@@ -186,9 +185,12 @@ impl JpegDecoder {
         usize::try_from(value).unwrap_or(usize::MAX)
     }
 
-    fn only_warned(&self) -> bool {
+    /// Stray bytes between markers are the habit of many webcams and harm nothing. The code alone does not tell: it stays
+    /// that of a warning when an error follows.
+    fn only_stray_bytes(&self) -> bool {
         // SAFETY: the handle is valid.
-        unsafe { raw::tj3GetErrorCode(self.handle.as_ptr()) == raw::TJERR_TJERR_WARNING as c_int }
+        let code = unsafe { raw::tj3GetErrorCode(self.handle.as_ptr()) };
+        code == raw::TJERR_TJERR_WARNING as c_int && self.last_error().contains("extraneous bytes")
     }
 
     fn last_error(&self) -> String {

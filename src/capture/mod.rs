@@ -18,12 +18,12 @@ mod v4l2_controls;
 mod v4l2_controls_sys;
 #[cfg(test)]
 mod v4l2_controls_tests;
-mod v4l2_device;
+pub mod v4l2_device;
 #[cfg(test)]
 mod v4l2_fake;
 #[cfg(test)]
 mod v4l2_fake_controls;
-mod v4l2_format;
+pub mod v4l2_format;
 mod v4l2_list;
 mod v4l2_negotiate;
 mod v4l2_probe_sys;

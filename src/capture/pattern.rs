@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(picture(source.as_mut()).sequence, 6);
     }
 
-    /// CPU time, not elapsed time: holds on a busy machine. The real figure is in `make bench`.
+    /// CPU time, not elapsed time, and far above what it is: holds on any machine. The real figure is in `make bench`.
     #[test]
     fn a_vga_picture_costs_far_less_than_its_encoding() {
         let (clock, _) = Clock::test();
@@ -239,6 +239,6 @@ mod tests {
             drop(picture(source.as_mut()));
         }
         let each = (crate::clock::thread_cpu() - before) / 100;
-        assert!(each < Duration::from_millis(5), "{each:?}");
+        assert!(each < Duration::from_millis(20), "{each:?}");
     }
 }

@@ -44,6 +44,7 @@ pub async fn metrics(shared: Arc<Shared>, _request: Request<Body>) -> Response<B
         requests: shared.requests.read(),
         connections: shared.seats.open(),
         connections_refused: shared.seats.refused(),
+        socket: shared.door.network().socket,
         room: shared.lounge.figures(),
     });
     body(text.into_bytes(), "application/openmetrics-text; version=1.0.0; charset=utf-8")

@@ -25,17 +25,22 @@ impl Credentials {
     }
 }
 
+/// Without those that have a carriage return inside: some take it for the end of a line.
+fn whole_lines(sdp: &str) -> impl Iterator<Item = &str> {
+    sdp.lines().map(str::trim_end).filter(|line| !line.contains('\r'))
+}
+
 fn candidate_lines(sdp: &str) -> impl Iterator<Item = &str> {
-    sdp.lines().map(str::trim_end).filter(|line| line.starts_with("a=candidate:"))
+    whole_lines(sdp).filter(|line| line.starts_with("a=candidate:"))
 }
 
 /// The `a=candidate` lines of a fragment; the end-of-candidates line becomes the empty candidate.
 pub fn candidates(fragment: &str) -> Vec<Message> {
-    let line = |line: &str| match line.trim_end().strip_prefix("a=")? {
+    let line = |line: &str| match line.strip_prefix("a=")? {
         "end-of-candidates" => Some(Candidate::End),
         attribute => attribute.starts_with("candidate:").then(|| Candidate::Line(attribute.to_string())),
     };
-    fragment.lines().filter_map(line).map(|candidate| Message::Candidate { candidate }).collect()
+    whole_lines(fragment).filter_map(line).map(|candidate| Message::Candidate { candidate }).collect()
 }
 
 /// The client's offer as it would be now: with the fragment's candidates, and its credentials where there are any.
@@ -86,6 +91,7 @@ mod tests {
             .collect();
         assert_eq!(lines, ["candidate:1 1 udp 1 10.0.0.1 5 typ host", ""]);
         assert!(candidates("").is_empty());
+        assert!(candidates("a=candidate:1\ra=mid:1\r\n").is_empty(), "a line within a line");
     }
 
     #[test]

@@ -146,6 +146,22 @@ pub struct NetworkStats {
     pub udp_port: u16,
     pub tcp_port: Option<u16>,
     pub tcp_connections: usize,
+    pub socket: SocketCounters,
+}
+
+/// Of the sockets and the threads around them, since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketCounters {
+    /// Datagrams that belonged to no viewer: dropped unread.
+    pub stray_datagrams: u64,
+    pub datagrams_sent: u64,
+    pub send_calls: u64,
+    /// Datagrams the kernel would not send.
+    pub send_refused: u64,
+    /// ICE-TCP connections closed because there were too many.
+    pub tcp_turned_away: u64,
+    /// Between the threads, where one did not keep up.
+    pub messages_lost: u64,
 }
 
 /// The pair of candidates in use, without addresses: types `host`, `srflx`, `prflx`, `relay`; protocol `udp` or `tcp`.

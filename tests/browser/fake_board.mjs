@@ -110,7 +110,7 @@ export class FakeBoard {
       const seat = link.seat;
       if (!seat || seat.link !== link) return;
       // half a minute, shortened
-      seat.gone = setTimeout(() => this.#remove(seat, 'lost'), 3000);
+      seat.gone = setTimeout(() => this.#remove(seat, 'lost'), 10_000);
     });
   }
 

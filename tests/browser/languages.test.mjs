@@ -17,7 +17,7 @@ async function read(browser, url, locale) {
   return seen;
 }
 
-test('English and Chinese browsers read the page in their language', { timeout: 60000 }, async () => {
+test('English and Chinese browsers read the page in their language', { timeout: 240_000 }, async () => {
   await withServer({}, async ({ server, browser }) => {
     const english = await read(browser, server.url, 'en-US');
     const chinese = await read(browser, server.url, 'zh-CN');

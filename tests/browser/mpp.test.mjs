@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { averageColours, measure, openViewer, sleep, tell, temporaryFolder, untilState, withServer } from './harness.mjs';
+import { assertMachineWasBusy, averageColours, isSmooth, measure, openViewer, tell, temporaryFolder, untilState, withServer } from './harness.mjs';
+import { eventually } from './people.mjs';
 import { plainPng } from './png.mjs';
 
 const COLOUR = [30, 90, 200];
@@ -37,23 +38,23 @@ async function fullRate(page) {
   for (let tried = 1; ; tried++) {
     const seen = await measure(page, 5);
     tell(`${seen.fps.toFixed(2)} frames decoded per second over 5 s, ${seen.freezes} freezes`);
-    if ((seen.fps >= 29 && seen.freezes === 0) || tried === 3) return seen;
+    if (isSmooth(seen)) return;
+    if (tried === 3) return assertMachineWasBusy(seen);
   }
 }
 
-test('a picture that MPP encoded plays at full rate, with the logo in its place', { timeout: 90000 }, async () => {
+test('a picture that MPP encoded plays at full rate, with the logo in its place', { timeout: 300_000 }, async () => {
   await withServer({ config: configWith(standIn()) }, async ({ server, browser }) => {
     const page = await openViewer(browser, server.url);
     await untilState(page, 'live');
     const status = await (await fetch(`${server.url}api/v1/status`)).json();
     assert.equal(status.encoder?.name ?? status.encoder, 'mpp');
-    await sleep(1500);
-    const [logo, beside] = await averageColours(page, [[X + 6, Y + 6, WIDTH - 12, HEIGHT - 12], [X + WIDTH + 8, Y, 16, HEIGHT]]);
+    const rectangles = [[X + 6, Y + 6, WIDTH - 12, HEIGHT - 12], [X + WIDTH + 8, Y, 16, HEIGHT]];
+    // the first pictures are coarse
+    const isThere = ([logo, beside]) => distance(logo, COLOUR) <= 16 && distance(beside, COLOUR) > 40;
+    const [logo, beside] = await eventually(() => averageColours(page, rectangles), isThere, 'the logo');
     tell(`logo ${logo} (wanted ${COLOUR}), beside it ${beside}`);
-    assert.ok(distance(logo, COLOUR) <= 16, `the logo's colour is ${logo}`);
-    assert.ok(distance(beside, COLOUR) > 40, `the logo's colour spills over: ${beside}`);
-    const { fps, freezes } = await fullRate(page);
-    assert.ok(fps >= 29 && freezes === 0, `${fps} fps, ${freezes} freezes`);
+    await fullRate(page);
     assert.deepEqual(page.faults, []);
   });
 });

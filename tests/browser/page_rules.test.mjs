@@ -6,7 +6,7 @@ import { FakeBoard } from './fake_board.mjs';
 import { launchChromium, openViewer, tell, untilState, withServer } from './harness.mjs';
 import { enter, eventually, openPanel } from './people.mjs';
 
-test('the page needs nothing from outside and runs under a strict content policy', { timeout: 60000 }, async () => {
+test('the page needs nothing from outside and runs under a strict content policy', { timeout: 240_000 }, async () => {
   await withServer({}, async ({ server, browser }) => {
     const reply = await fetch(server.url);
     const policy = reply.headers.get('content-security-policy') ?? '';
@@ -23,13 +23,13 @@ test('the page needs nothing from outside and runs under a strict content policy
   });
 });
 
-test('every control has a name, answers keys, and states are announced', { timeout: 60000 }, async () => {
+test('every control has a name, answers keys, and states are announced', { timeout: 240_000 }, async () => {
   await withServer({}, async ({ server, browser }) => {
     const page = await openViewer(browser, server.url);
     await untilState(page, 'live');
     const nameless = await page.$$eval('button', (buttons) => buttons.filter((b) => !b.hidden && !(b.getAttribute('aria-label') || b.textContent.trim())).map((b) => b.id));
     assert.deepEqual(nameless, []);
-    assert.equal(await page.textContent('#live'), 'Live');
+    await eventually(() => page.textContent('#live'), (text) => text === 'Live', 'the announcement');
 
     const reached = [];
     await page.waitForSelector('#settings-button:not([hidden])');
@@ -46,7 +46,7 @@ test('every control has a name, answers keys, and states are announced', { timeo
     await page.keyboard.press('Escape');
     assert.ok(!(await page.isVisible('#panel')));
     await page.keyboard.press('f');
-    await page.waitForFunction(() => document.fullscreenElement?.id === 'stage', null, { timeout: 5000 });
+    await page.waitForFunction(() => document.fullscreenElement?.id === 'stage');
     const saved = page.waitForEvent('download');
     await page.keyboard.press('p');
     const name = (await saved).suggestedFilename();
@@ -55,7 +55,7 @@ test('every control has a name, answers keys, and states are announced', { timeo
   });
 });
 
-test('where the browser refuses to play unasked, a tap starts the picture', { timeout: 60000 }, async () => {
+test('where the browser refuses to play unasked, a tap starts the picture', { timeout: 240_000 }, async () => {
   const refuseUntilClicked = () => {
     const play = HTMLMediaElement.prototype.play;
     let clicked = false;

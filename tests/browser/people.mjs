@@ -1,13 +1,13 @@
 // People of a room in browser tests: opens pages by name and reads what they show.
 
-import { openPage, openViewer } from './harness.mjs';
+import { PATIENCE_MS, openPage, openViewer } from './harness.mjs';
 
 /** Opens the page as `name`. The save dialogue cannot be driven: without it the page stores files on the browser's
  *  disk. `context`: another tab of that profile. */
 export async function enter(browser, url, name, options = {}) {
   const init = `localStorage.setItem('rtcam-name', ${JSON.stringify(name)}); delete globalThis.showSaveFilePicker;`;
   const page = options.context ? await openPage(options.context, url, init) : await openViewer(browser, url, { ...options, init });
-  await page.waitForFunction(() => globalThis.rtcam?.room?.present, null, { timeout: 20000, polling: 50 });
+  await page.waitForFunction(() => globalThis.rtcam?.room?.present, null, { timeout: PATIENCE_MS, polling: 50 });
   return page;
 }
 
@@ -31,7 +31,7 @@ export async function say(page, text, box = '#chat-text') {
 }
 
 /** Waits until `read()` gives something for which `right` holds; says what was there instead. */
-export async function eventually(read, right, what, within_ms = 5000) {
+export async function eventually(read, right, what, within_ms = PATIENCE_MS) {
   const end = Date.now() + within_ms;
   let seen;
   do {

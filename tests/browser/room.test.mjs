@@ -13,7 +13,7 @@ import { plainPng } from './png.mjs';
 const ORANGE = [236, 120, 20];
 const [WIDTH, HEIGHT] = [640, 480];
 /** What a machine busy with other things must still keep; the figures aimed at are told beside it. */
-const SEEN_WITHIN_MS = 1000;
+const SEEN_WITHIN_MS = 5000;
 const HOSTILE = '<script>globalThis.hurt = 1</script><img src=x onerror="globalThis.hurt = 1">';
 
 function configWithOverlay() {
@@ -56,7 +56,7 @@ function isOrange(colour) {
   return Math.max(...colour.map((value, i) => Math.abs(value - ORANGE[i]))) <= 40;
 }
 
-test('three roles: ask, grant, steer, hand over, and all see the overlay change', { timeout: 120000 }, async () => {
+test('three roles: ask, grant, steer, hand over, and all see the overlay change', { timeout: 400_000 }, async () => {
   await withPeople(async ({ ann, bob, carl }) => {
     await giveRoles(ann, bob, carl);
     await openPanel(carl, 'controls');
@@ -83,7 +83,7 @@ test('three roles: ask, grant, steer, hand over, and all see the overlay change'
   });
 });
 
-test('chat, a call with a file, and removal', { timeout: 120000 }, async () => {
+test('chat, a call with a file, and removal', { timeout: 400_000 }, async () => {
   await withPeople(async ({ ann, bob, carl }) => {
     await giveRoles(ann, bob, carl);
     await openPanel(bob, 'chat');
@@ -97,7 +97,7 @@ test('chat, a call with a file, and removal', { timeout: 120000 }, async () => {
     await openPanel(carl, 'people');
     await carl.click(`#call-${await idOf(bob)}`);
     await bob.click('#notices >> text=Answer');
-    for (const page of [bob, carl]) await eventually(() => page.textContent('.call-state'), (text) => text.startsWith('Connected with'), 'the call', 15000);
+    for (const page of [bob, carl]) await eventually(() => page.textContent('.call-state'), (text) => text.startsWith('Connected with'), 'the call');
     await openPanel(bob, 'call');
     const content = Buffer.from(Array.from({ length: 300001 }, (_, i) => (i * 13) % 256));
     await carl.setInputFiles('#call-files', { name: 'plan.bin', mimeType: 'application/octet-stream', buffer: content });
@@ -117,7 +117,7 @@ test('chat, a call with a file, and removal', { timeout: 120000 }, async () => {
   });
 });
 
-test('a reload keeps seat, name and role; a restart of the server brings everybody back by name', { timeout: 120000 }, async () => {
+test('a reload keeps seat, name and role; a restart of the server brings everybody back by name', { timeout: 400_000 }, async () => {
   await withPeople(async ({ running, config, ann, bob, carl }) => {
     await giveRoles(ann, bob, carl);
     const before = await bob.evaluate(() => ({ ...globalThis.rtcam.room.me }));
@@ -129,10 +129,10 @@ test('a reload keeps seat, name and role; a restart of the server brings everybo
 
     const { port } = running.server;
     await running.server.stop('SIGTERM');
-    for (const page of [ann, bob, carl]) await untilState(page, 'reconnecting', 6000);
+    for (const page of [ann, bob, carl]) await untilState(page, 'reconnecting', 20_000);
     running.server = await Server.start({ config, port, state: running.server.state });
     const restarted = Date.now();
-    for (const page of [ann, bob, carl]) await untilState(page, 'live', 30000);
+    for (const page of [ann, bob, carl]) await untilState(page, 'live');
     tell(`all three live ${Date.now() - restarted} ms after the server was back`);
     await openPanel(ann, 'people');
     await eventually(() => peopleShown(ann), (rows) => rows.length === 3, 'three people');
@@ -141,16 +141,16 @@ test('a reload keeps seat, name and role; a restart of the server brings everybo
   });
 });
 
-test('who is watching: the host sees path and figures of everybody', { timeout: 120000 }, async () => {
+test('who is watching: the host sees path and figures of everybody', { timeout: 400_000 }, async () => {
   await withPeople(async ({ ann }) => {
     await openPanel(ann, 'people');
     await ann.click('#fold-who-watches > summary');
-    const rows = await eventually(() => ann.$$eval('.watcher', (all) => all.map((one) => one.textContent)), (all) => all.length === 3 && all.every((text) => /udp/.test(text)), 'three rows', 12000);
+    const rows = await eventually(() => ann.$$eval('.watcher', (all) => all.map((one) => one.textContent)), (all) => all.length === 3 && all.every((text) => /udp/.test(text)), 'three rows');
     tell(rows[0]);
   });
 });
 
-test('what one changes all see, and who comes in, at once', { timeout: 120000 }, async () => {
+test('what one changes all see, and who comes in, at once', { timeout: 400_000 }, async () => {
   await withPeople(async ({ ann, bob, carl }) => {
     const told = (what, all, target) => {
       const [p50, p95] = [0.5, 0.95].map((share) => percentileOf(all, share));

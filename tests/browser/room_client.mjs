@@ -1,6 +1,7 @@
 // A person of a room without a page: the WebSocket's messages, as docs/ref-room.md has them.
 
 import { WebSocket } from 'ws';
+import { PATIENCE_MS } from './harness.mjs';
 import { eventually } from './people.mjs';
 
 export class RoomClient {
@@ -16,7 +17,7 @@ export class RoomClient {
     client.#socket.on('message', (text) => client.#hear(JSON.parse(text)));
     client.#socket.on('error', (error) => client.heard.push({ type: 'socket', message: error.message }));
     client.#socket.on('open', () => client.say({ type: 'hello', version: 1, name }));
-    await client.until('state', () => true, 20_000);
+    await client.until('state', () => true);
     // who never offers is shown out after 10 s; who offered in vain stays without a picture
     client.say({ type: 'offer', sdp: 'none' });
     return client;
@@ -27,7 +28,7 @@ export class RoomClient {
   }
 
   /** Waits for a message of this type that `fits`, heard after the first `from` ones. */
-  async until(type, fits, within_ms = 5000, from = 0) {
+  async until(type, fits, within_ms = PATIENCE_MS, from = 0) {
     const find = () => this.heard.slice(from).find((message) => message.type === type && fits(message));
     return eventually(find, Boolean, `no such ${type}`, within_ms).catch((error) => {
       const byPeople = this.heard.filter((message) => message.by !== null);

@@ -63,7 +63,7 @@ function keepSeen(selector) {
 
 async function lastOf(asked, others) {
   const [last] = asked.at(-1);
-  for (const page of others) await page.waitForFunction((word) => globalThis.seen.has(word), last, { timeout: 10_000, polling: 50 });
+  for (const page of others) await page.waitForFunction((word) => globalThis.seen.has(word), last, { timeout: 45_000, polling: 50 });
   const all = [];
   for (const page of others) {
     all.push(new Map(await page.evaluate(() => {

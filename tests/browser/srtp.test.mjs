@@ -29,7 +29,7 @@ function cheaper() {
   return gcm < cm ? 'AEAD_AES_128_GCM' : 'AES_CM_128_HMAC_SHA1_80';
 }
 
-test('Chromium gets the profile that is cheapest here', { timeout: 60000 }, async () => {
+test('Chromium gets the profile that is cheapest here', { timeout: 240_000 }, async () => {
   const wanted = cheaper();
   await withServer({}, async ({ server, browser }) => {
     const page = await openViewer(browser, server.url, { init: keepConnection });

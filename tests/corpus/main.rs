@@ -43,39 +43,45 @@ fn survive(what: &str, bytes: &[u8], run: fn(&[u8])) {
     assert!(done.is_ok(), "{what}: {:?}", String::from_utf8_lossy(bytes));
 }
 
-#[test]
-fn message() {
-    replay("message", targets::message);
+/// A test for each target, and their names.
+macro_rules! replayed {
+    ($($target:ident)*) => {
+        const REPLAYED: &[&str] = &[$(stringify!($target)),*];
+        $(
+            #[test]
+            fn $target() {
+                replay(stringify!($target), targets::$target);
+            }
+        )*
+    };
+}
+
+replayed! {
+    message session room sdp whep auth config
+    handshake stun framing dtls rtcp sctp
+    h264 packets picture driver y4m kept
 }
 
 #[test]
-fn session() {
-    replay("session", targets::session);
-}
-
-#[test]
-fn room() {
-    replay("room", targets::room);
-}
-
-#[test]
-fn sdp() {
-    replay("sdp", targets::sdp);
-}
-
-#[test]
-fn auth() {
-    replay("auth", targets::auth);
-}
-
-#[test]
-fn h264() {
-    replay("h264", targets::h264);
-}
-
-#[test]
-fn config() {
-    replay("config", targets::config);
+fn the_fuzzer_has_the_same_targets() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let names = |folder: &str| {
+        let files = fs::read_dir(fuzz.join(folder)).expect("a folder of the project");
+        let name = |file: fs::DirEntry| file.file_name().to_string_lossy().trim_end_matches(".rs").to_owned();
+        let mut names: Vec<String> = files.map(|file| name(file.expect("a readable folder"))).collect();
+        names.sort();
+        names
+    };
+    let mut replayed = REPLAYED.to_vec();
+    replayed.sort();
+    assert_eq!(
+        (names("fuzz_targets"), names("corpus")),
+        (replayed.iter().map(|n| n.to_string()).collect(), names("fuzz_targets"))
+    );
+    let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).expect("a file of the project");
+    for target in REPLAYED {
+        assert!(manifest.contains(&format!("name = \"{target}\"\npath = \"fuzz_targets/{target}.rs\"")), "{target}");
+    }
 }
 
 /// The replay is worth something only if a fault in a target is found.

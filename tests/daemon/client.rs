@@ -90,10 +90,26 @@ pub async fn post_offer(program: &Program, sdp: &str, headers: &[(&str, &str)]) 
     ask(program, "POST", "/whep", &all, sdp).await
 }
 
+/// The answer to a good offer. Where the program has not come to it in time (it says so), it is asked again.
+pub async fn answer_for(program: &Program, sdp: &str, headers: &[(&str, &str)]) -> Reply {
+    let asking = async {
+        loop {
+            let reply = post_offer(program, sdp, headers).await;
+            if reply.status != 503 {
+                return reply;
+            }
+            eprintln!("asked again after {}", reply.body);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let reply = soon("an answer", asking).await;
+    assert_eq!(reply.status, 201, "{reply:?}");
+    reply
+}
+
 pub async fn watch(program: &Program, options: Options) -> Viewer {
     let receiver = Receiver::offer(options).await;
-    let reply = post_offer(program, &receiver.sdp, &[]).await;
-    assert_eq!(reply.status, 201, "{reply:?}");
+    let reply = answer_for(program, &receiver.sdp, &[]).await;
     receiver.answer(&reply.body).await;
     let location = reply.header("location").expect("201 has a Location").to_string();
     Viewer { receiver, location }

@@ -1,10 +1,10 @@
 //! A link made on the command line opens the running program, until it is revoked there.
 
-use crate::client::{ask, get, post_offer, soon};
+use crate::client::{answer_for, ask, get, soon};
 use crate::password::{PASSWORD, password_hash};
 use crate::program::Program;
 use crate::receiver::{Options, Receiver};
-use crate::signalling::{hear, open_socket_with, say};
+use crate::signalling::{answered, hear, open_socket_with, say};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -57,12 +57,11 @@ async fn who_came_by_a_link_goes_with_it_from_the_page_and_from_whep() {
     hear(&mut socket, "welcome").await;
     let options = || Options { decode: false, ..Options::default() };
     let mut page = Receiver::offer(options()).await;
-    say(&mut socket, json!({"type": "offer", "sdp": page.sdp})).await;
-    page.answer(hear(&mut socket, "answer").await["sdp"].as_str().expect("text")).await;
+    page.answer(answered(&mut socket, &page.sdp).await["sdp"].as_str().expect("text")).await;
     page.picture("on the page").await;
     let mut player = Receiver::offer(options()).await;
     let bearer = format!("Bearer {}", path.trim_start_matches("/?link="));
-    let reply = post_offer(&program, &player.sdp, &[("Authorization", &bearer)]).await;
+    let reply = answer_for(&program, &player.sdp, &[("Authorization", &bearer)]).await;
     player.answer(&reply.body).await;
     player.picture("by WHEP").await;
     let location = reply.header("location").expect("201 has a Location").to_string();

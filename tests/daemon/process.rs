@@ -1,8 +1,8 @@
 //! What a process costs: the numbers of /proc.
 
-use crate::program::Program;
+use crate::program::{PATIENCE, Program};
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Linux tells user space in hundredths of a second on every platform we build for (USER_HZ).
 const TICK: Duration = Duration::from_millis(10);
@@ -42,12 +42,18 @@ pub fn cpu_time(program: &Program) -> Duration {
     cpu_in(&read(program, "stat"))
 }
 
-/// Of one thread, by its name.
+/// Of one thread, by its name, which it gives itself once it runs.
 pub fn thread_cpu_time(program: &Program, name: &str) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{}/task", program.pid())).expect("it runs");
-    let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
     let wanted = format!("({name})");
-    let found: Vec<String> = stats.filter(|stat| stat.contains(&wanted)).collect();
-    assert_eq!(found.len(), 1, "threads called {name}");
-    cpu_in(&found[0])
+    let start = Instant::now();
+    loop {
+        let tasks = fs::read_dir(format!("/proc/{}/task", program.pid())).expect("it runs");
+        let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        let found: Vec<String> = stats.filter(|stat| stat.contains(&wanted)).collect();
+        if let [stat] = &found[..] {
+            return cpu_in(stat);
+        }
+        assert!(start.elapsed() < PATIENCE, "threads called {name}: {found:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Far longer than anything takes on a busy machine; only a failure waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 pub struct Program {
     child: Child,
     pub address: SocketAddr,
-    /// What it logged so far.
+    /// What was read of its log so far.
     log: Arc<Mutex<String>>,
     folder: Arc<tempfile::TempDir>,
 }
@@ -84,8 +84,18 @@ impl Program {
         self.child.id()
     }
 
+    /// What was read of it so far: enough to look for what must not be there.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until a line with these words has been read.
+    pub fn until_logged(&self, words: &str) {
+        let start = Instant::now();
+        while !self.log().contains(words) {
+            assert!(start.elapsed() < PATIENCE, "never logged: {words}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn terminate(&self) {

@@ -1,15 +1,27 @@
 //! What the program refuses to start with: the exit code, the words, and that nothing was started.
 
 use crate::program::run;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+/// A loopback address that nobody else has: all other tests, and the ports that the kernel gives them, are on 127.0.0.x.
+fn own_ip() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, process[2] | 0x80, process[3], NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn free_address(ip: Ipv4Addr) -> SocketAddr {
+    TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
 /// Starts it with these arguments on a free port; it must end with the code and say all of the words on stderr.
 fn refuses(arguments: &[&str], code: i32, words: &[&str]) {
-    let address = free_address();
+    refuses_at(own_ip(), arguments, code, words);
+}
+
+fn refuses_at(ip: Ipv4Addr, arguments: &[&str], code: i32, words: &[&str]) {
+    let address = free_address(ip);
     let listen = format!("http.listen={address}");
     let mut all = vec!["run", "--set", &listen, "--set", "webrtc.udp_port=0", "--set", "camera.source=pattern"];
     all.extend(arguments);
@@ -39,9 +51,10 @@ fn a_port_in_use_is_named_with_its_setting() {
     let said = String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(1), "{said}");
     assert!(said.contains(&address.to_string()) && said.contains("set another http.listen"), "{said}");
-    let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let ip = own_ip();
+    let udp = UdpSocket::bind((ip, 0)).expect("a free port");
     let port = udp.local_addr().expect("bound").port().to_string();
-    refuses(&["--set", &format!("webrtc.udp_port={port}")], 1, &[&port, "set another webrtc.udp_port"]);
+    refuses_at(ip, &["--set", &format!("webrtc.udp_port={port}")], 1, &[&port, "set another webrtc.udp_port"]);
 }
 
 #[test]

@@ -95,7 +95,7 @@ async fn a_damaged_or_endless_file_is_a_warning_and_a_fresh_room() {
         assert_eq!(welcome["logged_in"], false);
         assert_eq!(get(&program, "/").await.status, 200);
         for file in ["room.json", "sessions.json"] {
-            assert!(program.log().contains(&format!("{file} in the state folder")), "{}", program.log());
+            program.until_logged(&format!("{file} in the state folder"));
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::client::{soon, until};
 use crate::process::cpu_time;
 use crate::program::Program;
 use crate::receiver::{Options, Receiver};
-use crate::signalling::{Socket, hear, open_socket, say};
+use crate::signalling::{Socket, answered, hear, open_socket, say};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -19,8 +19,7 @@ async fn join(program: &Program, name: &str) -> (Socket, Receiver, Value) {
     say(&mut socket, json!({"type": "hello", "version": 1, "name": name})).await;
     let welcome = hear(&mut socket, "welcome").await;
     let mut receiver = Receiver::offer(Options::default()).await;
-    say(&mut socket, json!({"type": "offer", "sdp": receiver.sdp})).await;
-    let answer = hear(&mut socket, "answer").await;
+    let answer = answered(&mut socket, &receiver.sdp).await;
     receiver.answer(answer["sdp"].as_str().expect("text")).await;
     receiver.wait_for(RTCPeerConnectionState::Connected).await;
     receiver.channel_answer(r#"{"type":"clock","t0":1}"#, "clock").await;
@@ -58,6 +57,9 @@ async fn the_data_channel_carries_on_when_the_socket_is_cut_and_the_seat_is_had_
     bob.close().await;
 }
 
+/// The first five lines of each of 32 people, to all of them.
+const EVERYBODYS: u64 = 32 * 32 * 5;
+
 /// A figure, not a promise: the machine may be busy, and this is no release build.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_thirty_two_people_chatting_cost() {
@@ -67,6 +69,8 @@ async fn what_thirty_two_people_chatting_cost() {
         let mut socket = open_socket(&program).await;
         say(&mut socket, json!({"type": "hello", "version": 1, "name": format!("P{number}")})).await;
         hear(&mut socket, "welcome").await;
+        // who never offers is shown out after 10 s; who offered in vain stays without a picture
+        say(&mut socket, json!({"type": "offer", "sdp": "none"})).await;
         let (mouth, mut ear) = socket.split();
         let heard = heard.clone();
         tokio::spawn(async move {
@@ -89,9 +93,14 @@ async fn what_thirty_two_people_chatting_cost() {
     }
     let cost = (cpu_time(&program) - before).saturating_sub(idle * 5);
     let share = cost.as_secs_f64() / 5.0 * 100.0;
+    let all_heard = async {
+        while heard.load(Ordering::Relaxed) < EVERYBODYS {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("the first five lines of each reach everybody", all_heard).await;
     let lines = heard.load(Ordering::Relaxed);
     eprintln!(
         "32 people, 5 lines a second each, for 5 s: {share:.1} % of a core, {lines} lines heard (idle {idle:?}/s)"
     );
-    assert!(lines >= 32 * 32 * 5, "{lines}: the first five lines of each reach everybody");
 }

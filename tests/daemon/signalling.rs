@@ -46,19 +46,36 @@ pub async fn say(socket: &mut Socket, message: Value) {
     socket.send(Message::text(message.to_string())).await.expect("it is open");
 }
 
+/// The answer to a good offer. Where the program has not come to it in time (it says so), it is asked again.
+pub async fn answered(socket: &mut Socket, sdp: &str) -> Value {
+    loop {
+        say(socket, json!({"type": "offer", "sdp": sdp})).await;
+        let reply = hear_one_of(socket, &["answer", "error"]).await;
+        if reply["type"] == "answer" {
+            return reply;
+        }
+        assert_eq!(reply["code"], "not-ready", "{reply}");
+        eprintln!("asked again after {reply}");
+    }
+}
+
 /// The next message of that type; others are passed over.
 pub async fn hear(socket: &mut Socket, kind: &str) -> Value {
+    hear_one_of(socket, &[kind]).await
+}
+
+async fn hear_one_of(socket: &mut Socket, kinds: &[&str]) -> Value {
     let listening = async {
         while let Some(Ok(frame)) = socket.next().await {
             let Message::Text(text) = frame else { continue };
             let message: Value = serde_json::from_str(&text).expect("JSON");
-            if message["type"] == kind {
+            if kinds.iter().any(|kind| message["type"] == *kind) {
                 return message;
             }
         }
-        panic!("the socket closed before a {kind} came");
+        panic!("the socket closed before one of {kinds:?} came");
     };
-    soon(kind, listening).await
+    soon(kinds[0], listening).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,8 +86,7 @@ async fn a_websocket_offer_brings_pictures_until_bye() {
     let welcome = hear(&mut socket, "welcome").await;
     assert_eq!((&welcome["version"], &welcome["viewer_limit"]), (&json!(1), &json!(32)));
     let mut receiver = Receiver::offer(Options::default()).await;
-    say(&mut socket, json!({"type": "offer", "sdp": receiver.sdp})).await;
-    let answer = hear(&mut socket, "answer").await;
+    let answer = answered(&mut socket, &receiver.sdp).await;
     receiver.answer(answer["sdp"].as_str().expect("text")).await;
     assert!(receiver.picture("the first").await.key);
     for _ in 0..20 {

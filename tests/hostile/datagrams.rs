@@ -1,6 +1,6 @@
 //! Stray datagrams at the media port, in the midst of live sessions.
 
-use crate::client::post_offer;
+use crate::client::answer_for;
 use crate::receiver::{Options, Receiver};
 use crate::siege::{Siege, media_address};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -55,8 +55,7 @@ async fn ten_thousand_stray_datagrams_of_every_length() {
     let siege = Siege::lay("10,000 stray datagrams").await;
     // a viewer that never comes: its answer says where the media port is and how a session of now is called
     let receiver = Receiver::offer(Options { decode: false, ..Options::default() }).await;
-    let reply = post_offer(&siege.program, &receiver.sdp, &[]).await;
-    assert_eq!(reply.status, 201, "{reply:?}");
+    let reply = answer_for(&siege.program, &receiver.sdp, &[]).await;
     let media = media_address(&reply.body);
     let name =
         reply.body.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).expect("ICE has a name").to_string();
@@ -75,7 +74,8 @@ async fn ten_thousand_stray_datagrams_of_every_length() {
     });
     println!("10,000 stray datagrams: {} of 8 senders were answered", answered.count());
     let gone = crate::client::ask(&siege.program, "DELETE", &location, &[], "").await;
-    assert_eq!(gone.status, 200, "{gone:?}");
+    // after 10 s it has been given up
+    assert!([200, 404].contains(&gone.status), "{gone:?}");
     receiver.close().await;
     siege.lift().await;
 }

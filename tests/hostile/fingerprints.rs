@@ -1,9 +1,10 @@
 //! Offers whose DTLS fingerprint is not that of who comes: somebody else's offer, taken on its way.
 
-use crate::client::{post_offer, until};
+use crate::client::{answer_for, ask, soon};
 use crate::receiver::{Options, Receiver};
 use crate::siege::Siege;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use webrtc::peer_connection::RTCPeerConnectionState;
 
 /// Another digit at the end of each fingerprint.
@@ -24,18 +25,22 @@ async fn a_wrong_fingerprint_gets_no_picture() {
     let mut thieves = Vec::new();
     for _ in 0..4 {
         let receiver = Receiver::offer(Options { decode: false, ..Options::default() }).await;
-        let reply = post_offer(&siege.program, &forged(&receiver.sdp), &[]).await;
-        assert_eq!(reply.status, 201, "nothing is known of its keys yet: {reply:?}");
+        // nothing is known of its keys yet
+        let reply = answer_for(&siege.program, &forged(&receiver.sdp), &[]).await;
         receiver.answer(&reply.body).await;
-        thieves.push(receiver);
+        thieves.push((receiver, reply.header("location").expect("201 has a Location").to_string()));
     }
-    // what they began is closed by its deadline at the latest
-    until(&siege.program, "only the four are left", |status| {
-        status["viewers"].as_array().is_some_and(|viewers| viewers.len() == 4)
-    })
-    .await;
-    for thief in thieves {
-        assert_ne!(*thief.state.borrow(), RTCPeerConnectionState::New, "it has tried");
+    for (mut thief, location) in thieves {
+        let tried = thief.state.wait_for(|state| *state != RTCPeerConnectionState::New);
+        soon("it tries", tried).await.expect("it lives");
+        // what it began is closed by its deadline at the latest
+        let kind = [("Content-Type", "application/trickle-ice-sdpfrag")];
+        soon("it is shown out", async {
+            while ask(&siege.program, "PATCH", &location, &kind, "").await.status != 404 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
         assert_eq!(thief.counters.packets.load(Ordering::Relaxed), 0, "media for somebody else's fingerprint");
         thief.close().await;
     }

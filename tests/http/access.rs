@@ -349,9 +349,12 @@ async fn a_password_with_every_kind_of_character_survives_the_form() {
 
 #[tokio::test]
 async fn wrong_logins_have_to_wait_and_are_told_how_long() {
-    let bench = Bench::with_password().await;
+    let (bench, hand) = bench_at(with_users()).await;
+    let right = format!("password={PASSWORD}");
     assert_eq!(bench.ask("POST", "/login", &[], "password=wrong").await.status, 401);
-    let reply = bench.ask("POST", "/login", &[], &format!("password={PASSWORD}")).await;
+    let reply = bench.ask("POST", "/login", &[], &right).await;
     assert_eq!((reply.status, reply.header("retry-after")), (429, Some("1")));
+    hand.advance(Duration::from_secs(1));
+    assert_eq!(bench.ask("POST", "/login", &[], &right).await.status, 303);
     bench.stop().await;
 }

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 pub const PASSWORD: &str = "correct-horse-canary";
 /// Long enough for any loaded machine; no test waits for it unless it fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// What all tests of this program have logged so far, at every level.
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());

@@ -15,7 +15,7 @@ use rtcam::clock::Clock;
 use rtcam::config::{self, Config};
 use rtcam::media::frame::{Colour, Layout, Matrix, PictureFormat, Range};
 use rtcam::output::webrtc::WebRtc;
-use rtcam::output::{Offer, ViewerDoor};
+use rtcam::output::{Offer, ViewerDoor, ViewerEvent};
 use rtcam::overlay::Compositor;
 use rtcam::stream::pipeline::{Parts, Pipeline, Settings};
 use rtcam::units::Size;
@@ -112,13 +112,13 @@ fn start(format: PictureFormat, logo: &Path) -> (Arc<Pipeline>, Arc<WebRtc>) {
     (pipeline, door)
 }
 
-async fn join(door: &WebRtc) -> Receiver {
+async fn join(door: &WebRtc) -> (Receiver, mpsc::Receiver<ViewerEvent>) {
     let receiver = Receiver::offer(Options::default()).await;
-    let (events, _) = mpsc::channel(8);
+    let (events, events_out) = mpsc::channel(8);
     let reply = door.offer(Offer { sdp: receiver.sdp.clone(), from: Ipv4Addr::LOCALHOST.into(), events });
     let answer = reply.await.expect("an answer comes").expect("the offer is good");
     receiver.answer(&answer.sdp).await;
-    receiver
+    (receiver, events_out)
 }
 
 /// Error and PSNR of the worst plane within a layer's rectangle.
@@ -159,7 +159,7 @@ fn misfits(picture: &Picture, expected: &Planes) -> Vec<String> {
 
 async fn check(format: PictureFormat, logo: &Path) {
     let (pipeline, door) = start(format, logo);
-    let mut receiver = join(&door).await;
+    let (mut receiver, _events) = join(&door).await;
     let bare = Planes::background(SIZE);
     let expected = bare.with(CASES.iter().map(|case| &case.layer), (0, 0), format.colour);
     let mut bad = Vec::new();

@@ -18,7 +18,7 @@ export async function startRtcam(space, text) {
   started += 1;
   fs.writeFileSync(file, text.includes('state_dir =') ? text : `state_dir = "/run/${space}-${started}"\n${text}`);
   const rtcam = start(space, RTCAM, ['run', '--config', file]);
-  for (let i = 0; i < 150; i++) {
+  for (let i = 0; i < 450; i++) {
     if (rtcam.out.includes('open http://')) return rtcam;
     if (rtcam.exitCode !== null) break;
     await sleep(100);
@@ -28,7 +28,7 @@ export async function startRtcam(space, text) {
 
 export async function stop(...children) {
   for (const child of children) child.kill('SIGTERM');
-  await Promise.all(children.map((child) => Promise.race([child.ended, sleep(4000).then(() => child.kill('SIGKILL'))])));
+  await Promise.all(children.map((child) => Promise.race([child.ended, sleep(20_000).then(() => child.kill('SIGKILL'))])));
 }
 
 /** A Chromium whose every process is in the namespace. */

@@ -6,17 +6,17 @@ import assert from 'node:assert/strict';
 import test, { after, afterEach, before } from 'node:test';
 import { buildWire, ipInside, setFirewall } from './network.mjs';
 import { HASH, PASSWORD, chromiumIn, startRtcam, stop } from './programs.mjs';
-import { openPage, sleep, tell, wordsOf } from '../browser/harness.mjs';
+import { PATIENCE_MS, openPage, sleep, tell, wordsOf } from '../browser/harness.mjs';
 import { chatLines, enter, eventually, openPanel, say } from '../browser/people.mjs';
 
 const [PAGE, MEDIA] = [8080, 8189];
 const URL = `http://10.9.0.1:${PAGE}/`;
 const LINK_DOWN_MS = 20_000;
-/** A picture that stops no longer than this has gone on. */
-const NO_GAP_MS = 1000;
-const BACK_WITHIN_MS = 20_000;
+/** A picture that stops no longer than this, on a machine that may stand still itself, has gone on. */
+const NO_GAP_MS = 5000;
+const BACK_WITHIN_MS = PATIENCE_MS;
 /** What was sent into a connection that is dead comes again when the board or the page knows. */
-const MISSED_WITHIN_MS = 20_000;
+const MISSED_WITHIN_MS = PATIENCE_MS;
 
 const config = (state) => `
   state_dir = "/run/${state}"
@@ -102,7 +102,7 @@ async function logIn(browser, name) {
 }
 
 async function untilSeated(page) {
-  await page.waitForFunction(() => globalThis.rtcam?.room?.present && globalThis.rtcam.state === 'live', null, { timeout: 20_000, polling: 50 }).catch(async () => {
+  await page.waitForFunction(() => globalThis.rtcam?.room?.present && globalThis.rtcam.state === 'live', null, { timeout: PATIENCE_MS, polling: 50 }).catch(async () => {
     throw new Error(`not seated: the page at ${page.url()} says ${await page.textContent('body')}; ${page.faults}; rtcam: ${rtcam.log.slice(-1500)}`);
   });
 }
@@ -153,7 +153,7 @@ async function longestGap(page, start) {
   return Math.max(...moments.slice(1).map((at, i) => at - moments[i]));
 }
 
-test('the link is down for 20 s', { timeout: 60_000 }, () => samePeople(async () => {
+test('the link is down for 20 s', { timeout: 240_000 }, () => samePeople(async () => {
   for (const space of ['wire-home', 'wire-away']) ipInside(space, 'link set eth0 down');
   await sleep(LINK_DOWN_MS);
   for (const page of [ann, bob, carl]) assert.notEqual((await booksOf(page)).state, 'live');
@@ -166,7 +166,7 @@ test('the link is down for 20 s', { timeout: 60_000 }, () => samePeople(async ()
 }));
 
 for (const [what, address, gateway] of [['in the same network', '10.9.0.7', '10.9.0.1'], ['to another network', '10.9.1.7', '10.9.1.1']]) {
-  test(`the address changes ${what}`, { timeout: 60_000 }, () => samePeople(async () => {
+  test(`the address changes ${what}`, { timeout: 240_000 }, () => samePeople(async () => {
     const connections = await Promise.all([bob, carl].map(async (page) => (await booksOf(page)).connections));
     const changed = Date.now();
     ipInside('wire-away', 'addr flush dev eth0', `addr add ${address}/24 dev eth0`, `route add default via ${gateway}`);
@@ -178,7 +178,7 @@ for (const [what, address, gateway] of [['in the same network', '10.9.0.7', '10.
   }));
 }
 
-test('only the socket is lost: the picture and the room go on', { timeout: 90_000 }, () => samePeople(async () => {
+test('only the socket is lost: the picture and the room go on', { timeout: 300_000 }, () => samePeople(async () => {
   const begun = Date.now();
   const sockets = () => Promise.all([bob, carl].map(async (page) => (await booksOf(page)).sockets));
   const before = await sockets();
@@ -190,7 +190,7 @@ test('only the socket is lost: the picture and the room go on', { timeout: 90_00
     }
   }`);
   await changeText(ann, 'through the channel, the socket hangs', [bob, carl]);
-  await eventually(sockets, (now) => now.every((n, i) => n > before[i]), 'the pages doubt their sockets', 20_000);
+  await eventually(sockets, (now) => now.every((n, i) => n > before[i]), 'the pages doubt their sockets');
   tell(`a socket that hangs is given up within ${Date.now() - begun} ms`);
   await changeText(ann, 'through the channel, the socket is gone', [bob, carl]);
   await changeText(bob, 'both ways through the channel', [ann, carl]);
@@ -207,14 +207,14 @@ test('only the socket is lost: the picture and the room go on', { timeout: 90_00
 }));
 
 /** Somebody changes the text in the picture; the others' pages say so. */
-async function changeText(from, text, others, within_ms = 5000) {
+async function changeText(from, text, others, within_ms = PATIENCE_MS) {
   await openPanel(from, 'controls');
   await from.fill('#set-layer-0-text', text);
   await from.press('#set-layer-0-text', 'Enter');
   for (const page of others) await eventually(() => page.evaluate(() => globalThis.rtcam.values['layer.0.text']), (now) => now === text, text, within_ms);
 }
 
-test('only media is lost: the room lives on, the page says so, the picture returns', { timeout: 60_000 }, () => samePeople(async () => {
+test('only media is lost: the room lives on, the page says so, the picture returns', { timeout: 240_000 }, () => samePeople(async () => {
   const begun = Date.now();
   setFirewall('wire-board', `table ip fault {
     chain in { type filter hook input priority 0; udp dport ${MEDIA} ip saddr != 10.9.0.2 drop
@@ -222,7 +222,7 @@ test('only media is lost: the room lives on, the page says so, the picture retur
     chain out { type filter hook output priority 0; udp sport ${MEDIA} ip daddr != 10.9.0.2 drop
     }
   }`);
-  for (const page of [bob, carl]) await eventually(() => booksOf(page), ({ state }) => state === 'reconnecting', 'the page says so', 12_000);
+  for (const page of [bob, carl]) await eventually(() => booksOf(page), ({ state }) => state === 'reconnecting', 'the page says so');
   tell(`without media: the pages say so after ${Date.now() - begun} ms: ${await wordsOf(bob)}`);
   for (const page of [ann, carl]) await openPanel(page, 'chat');
   await say(carl, 'no picture here');
@@ -245,7 +245,7 @@ test('only media is lost: the room lives on, the page says so, the picture retur
 async function killAndStart(pages, text) {
   rtcam.kill('SIGKILL');
   await rtcam.ended;
-  for (const page of pages) await eventually(() => page.evaluate(() => globalThis.rtcam.state), (state) => state === 'reconnecting', 'noticed', 10_000);
+  for (const page of pages) await eventually(() => page.evaluate(() => globalThis.rtcam.state), (state) => state === 'reconnecting', 'noticed');
   rtcam = await startRtcam('wire-board', text);
   return Date.now();
 }
@@ -257,7 +257,7 @@ async function liveAfter(people, started) {
   }
 }
 
-test('the server is killed and started again: nobody logs in again, seats and control are as before', { timeout: 60_000 }, async () => {
+test('the server is killed and started again: nobody logs in again, seats and control are as before', { timeout: 240_000 }, async () => {
   const people = { ann, bob, carl };
   const pages = Object.values(people);
   const [seats, born] = [await Promise.all(pages.map(seatOf)), await Promise.all(pages.map(bornAt))];
@@ -267,7 +267,7 @@ test('the server is killed and started again: nobody logs in again, seats and co
   await changeText(ann, 'after the restart', [bob, carl]);
 });
 
-test('without logins everybody comes back by name as well', { timeout: 60_000 }, async () => {
+test('without logins everybody comes back by name as well', { timeout: 240_000 }, async () => {
   for (const browser of Object.values(browsers)) await Promise.all(browser.contexts().map((context) => context.close()));
   await stop(rtcam);
   rtcam = await startRtcam('wire-board', OPEN);

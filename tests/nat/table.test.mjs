@@ -59,7 +59,7 @@ function account() {
 }
 
 /** What the headless viewer gets: the selected pair, or why not. */
-async function headless(space, address, host, { turn = true, seconds = 14, bracket = false } = {}) {
+async function headless(space, address, host, { turn = true, seconds = 40, bracket = false } = {}) {
   const [username, credential] = account();
   const own = bracket ? `[${address}]` : address;
   const servers = turn ? ['--ice-server', `stun:${TURN_TOO}:3478`, '--ice-server', `turn:${TURN}:3478?transport=udp,${username},${credential}`] : [];
@@ -80,6 +80,11 @@ function kindOf({ frames, path }) {
   if (!path) return '?';
   if (path.includes('relay')) return 'relay';
   return path.includes(' tcp') ? 'tcp' : 'direct';
+}
+
+/** Where two ways are good, the faster handshake wins. */
+function isWanted(cell, wanted) {
+  return wanted.split('/').includes(kindOf(cell));
 }
 
 /** A page of rtcam's own, but with our few lines instead of its program: WHEP with the servers of its Link headers. */
@@ -124,7 +129,7 @@ async function watchByWhep() {
   await connection.setLocalDescription(offer);
   await connection.setRemoteDescription({ type: 'answer', sdp: await reply.text() });
   let seen = { frames: 0, path: null };
-  for (let i = 0; i < 120 && !(seen.frames && seen.path); i++) {
+  for (let i = 0; i < 400 && !(seen.frames && seen.path); i++) {
     await new Promise((resolve) => setTimeout(resolve, 100));
     const stats = await connection.getStats();
     for (const entry of stats.values()) {
@@ -143,7 +148,7 @@ async function watchByWhep() {
 
 const pad = (words) => words.map((word, at) => String(word).padEnd(at === 0 ? 10 : 22)).join(' ').trimEnd();
 
-test('every pair of boxes that can connect does, and by the path it should', { timeout: 300_000 }, async () => {
+test('every pair of boxes that can connect does, and by the path it should', { timeout: 900_000 }, async () => {
   const { boards, viewers } = build([PAGE, ICE_TCP]);
   const turn = startTurn();
   const running = [turn];
@@ -159,10 +164,13 @@ test('every pair of boxes that can connect does, and by the path it should', { t
     const [seen, nats] = [{}, {}];
     for (const board of Object.values(boards)) {
       const wanted = WANTED[board.kind].trim().split(/\s+/);
-      const cells = KINDS.map((kind, at) => (kind === 'blocked' || wanted[at] === 'relay'
+      const tryOne = (kind, at) => (kind === 'blocked' || wanted[at] === 'relay'
         ? inChromium(browsers[kind], board.door)
-        : headless(viewers[kind].machine, viewers[kind].host, board.door)));
-      seen[board.kind] = await Promise.all(cells);
+        : headless(viewers[kind].machine, viewers[kind].host, board.door));
+      const cells = await Promise.all(KINDS.map(tryOne));
+      // on a busy machine the better way may be the later one: once more, and alone
+      for (const [at, kind] of KINDS.entries()) if (!isWanted(cells[at], wanted[at])) cells[at] = await tryOne(kind, at);
+      seen[board.kind] = cells;
       nats[board.kind] = (await statusOf(board.machine, board.host)).network.nat;
     }
     await Promise.all(Object.values(browsers).map((browser) => browser.close()));
@@ -170,10 +178,9 @@ test('every pair of boxes that can connect does, and by the path it should', { t
     for (const board of KINDS) console.log(pad([board, ...seen[board].map((cell) => cell.path ?? '-')]));
     for (const board of KINDS) {
       const wanted = WANTED[board].trim().split(/\s+/);
-      // where two ways are good, the faster handshake wins
-      const isWanted = (cell, at) => wanted[at].split('/').includes(kindOf(cell));
-      const logs = seen[board].map((cell, at) => (isWanted(cell, at) ? '' : `${board} x ${KINDS[at]}: ${cell.log}`)).filter(Boolean);
-      assert.ok(seen[board].every(isWanted), `in front of the board: ${board}: ${seen[board].map(kindOf)} instead of ${wanted}\n${logs.join('\n')}\n${boards[board].rtcam.log}\n${process.env.NAT_DEBUG ? turn.out : ''}`);
+      const isRight = (cell, at) => isWanted(cell, wanted[at]);
+      const logs = seen[board].map((cell, at) => (isRight(cell, at) ? '' : `${board} x ${KINDS[at]}: ${cell.log}`)).filter(Boolean);
+      assert.ok(seen[board].every(isRight), `in front of the board: ${board}: ${seen[board].map(kindOf)} instead of ${wanted}\n${logs.join('\n')}\n${boards[board].rtcam.log}\n${process.env.NAT_DEBUG ? turn.out : ''}`);
     }
     assert.deepEqual(nats, NAT, 'what rtcam thinks of the box in front of it');
     assert.ok(KINDS.every((board) => seen[board].at(-1).servers === 3), 'the Link headers name all servers');
@@ -182,17 +189,17 @@ test('every pair of boxes that can connect does, and by the path it should', { t
   }
 });
 
-test('the page itself comes in by TURN with the servers of its welcome', { timeout: 60_000 }, async () => {
+test('the page itself comes in by TURN with the servers of its welcome', { timeout: 240_000 }, async () => {
   // the namespaces of the first test are still there
   const text = config({ name: '203.0.113.24' }).replace(/password_hash = .*/, 'mode = "open"\nopen_role = "host"');
   const running = [startTurn(), await startRtcam('b-symmetric', text)];
   const browser = await chromiumIn('v-symmetric');
   try {
     const page = await openViewer(browser, `http://203.0.113.24:${PAGE}/`);
-    await untilState(page, 'live', 30_000);
+    await untilState(page, 'live');
     // a viewer that has just connected has no figures for a moment
     let before;
-    for (let i = 0; i < 30 && !before?.path; i++, await sleep(100)) [before] = (await statusOf('b-symmetric', '10.1.4.2')).viewers;
+    for (let i = 0; i < 300 && !before?.path; i++, await sleep(100)) [before] = (await statusOf('b-symmetric', '10.1.4.2')).viewers;
     assert.equal(before?.path?.remote, 'relay', JSON.stringify(before));
   } finally {
     await browser.close();
@@ -200,19 +207,21 @@ test('the page itself comes in by TURN with the servers of its welcome', { timeo
   }
 });
 
-test('where nothing connects, the log says what was tried and what to do', { timeout: 60_000 }, async () => {
+test('where nothing connects, the log says what was tried and what to do', { timeout: 240_000 }, async () => {
   // the namespaces of the first test are still there
   const rtcam = await startRtcam('b-symmetric', config({ name: '203.0.113.24', servers: false }));
   try {
     const seen = await headless('v-address', '10.2.2.2', '203.0.113.24', { turn: false, seconds: 12 });
     assert.equal(kindOf(seen), '-', seen.path);
+    const told = () => rtcam.log.includes('no path: ');
+    for (let i = 0; i < 300 && !told(); i++) await sleep(100);
     assert.match(rtcam.log, /no path: tried from here: host tcp 4, host udp 4; from there: .*; nothing of the viewer's arrived; open UDP port 8189/);
   } finally {
     await stop(rtcam);
   }
 });
 
-test('IPv6 alone is enough', { timeout: 60_000 }, async () => {
+test('IPv6 alone is enough', { timeout: 240_000 }, async () => {
   buildIpv6();
   const rtcam = await startRtcam('six-board', config({ name: '[2001:db8::1]', servers: false }).replace('0.0.0.0', '[::]'));
   try {

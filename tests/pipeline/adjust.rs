@@ -13,7 +13,6 @@ use rtcam::stream::adjust::{AdjustError, Adjustable, Change};
 use rtcam::stream::pipeline::{Parts, Pipeline, Settings};
 use rtcam::units::KbitPerSec;
 use std::sync::Arc;
-use std::time::Duration;
 
 fn control(key: &str, value: i64) -> Change {
     Change::Control { key: key.into(), value }
@@ -138,7 +137,8 @@ fn what_people_set_is_set_again_on_the_same_camera_as_far_as_it_fits() {
 
     *rig.camera.device.lock().unwrap() = "another".into();
     replug(&rig);
-    rig.until("it is not set on another camera", |status| status.captured_fps > 10.0);
+    let captured = rig.pipeline.status().captured;
+    rig.until("pictures of another camera", |status| status.captured > captured + 20);
     assert!(rig.camera.sets.lock().unwrap().is_empty());
     *rig.camera.device.lock().unwrap() = "webcam".into();
     replug(&rig);
@@ -149,10 +149,9 @@ fn what_people_set_is_set_again_on_the_same_camera_as_far_as_it_fits() {
 fn changes_a_hanging_driver_does_not_take_are_bounded_and_dropped_with_it() {
     let rig = with_controls("webcam");
     rig.camera.set(Mode::Hanging);
-    let mut answers = Vec::new();
     until("busy", || rig.pipeline.adjust(control("press", 1)) == Err(AdjustError::Busy));
-    (0..1000).for_each(|at| answers.push(rig.pipeline.adjust(control("gain", at % 100))));
-    assert!(answers.contains(&Err(AdjustError::Busy)));
+    let taken = (0..1000).filter(|_| rig.pipeline.adjust(control("press", 1)).is_ok()).count();
+    assert!(taken < 100, "{taken} more have room");
     rig.camera.set(Mode::Gone(FaultKind::Failing));
     until_shown(&rig.pipeline, "no controls", |now| now.controls.is_empty());
     rig.camera.set(Mode::Live);
@@ -286,7 +285,7 @@ fn every_change_is_seen_in_the_pictures() {
     for bad in [say(TEXT, "%Q"), say(LOGO, "x"), fade(TEXT, 2.0)] {
         assert!(matches!(pipeline.adjust(bad), Err(AdjustError::Refused(_))));
     }
-    assert!(pipeline.stop(Duration::from_secs(5)).is_empty());
+    assert!(pipeline.stop(PATIENCE).is_empty());
 }
 
 #[test]

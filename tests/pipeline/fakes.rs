@@ -12,7 +12,7 @@ use rtcam::media::packet::AccessUnit;
 use rtcam::overlay::Moment;
 use rtcam::stream::Stream;
 use rtcam::stream::pipeline::{OpenEncoder, OpenSource, Parts, Pipeline, Settings};
-use rtcam::stream::status::StreamStatus;
+use rtcam::stream::status::{CameraState, StreamStatus};
 use rtcam::units::{FrameRate, KbitPerSec, Micros, Size};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 pub const SIZE: Size = Size { width: 160, height: 120 };
 /// Far longer than anything takes on a busy machine; only a failure waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 pub fn format(size: Size) -> PictureFormat {
     PictureFormat::packed(Layout::I420, size, Colour { matrix: Matrix::Bt601, range: Range::Limited })
@@ -35,6 +35,8 @@ pub struct Camera {
     pub opened: AtomicUsize,
     pub open_now: AtomicUsize,
     pub pictures: AtomicU64,
+    /// Pictures that may still come while it is stepped.
+    pub steps: AtomicU64,
     pub unwanted: AtomicU64,
     /// Whose controls it has; empty: it has none.
     pub device: Mutex<String>,
@@ -57,6 +59,8 @@ pub enum Mode {
     Hanging,
     /// Opens work, every `n`th call of grab fails.
     Shaky(u64),
+    /// A picture for each of `steps`, at once.
+    Stepped,
 }
 
 impl Camera {
@@ -69,6 +73,7 @@ impl Camera {
             opened: AtomicUsize::new(0),
             open_now: AtomicUsize::new(0),
             pictures: AtomicU64::new(0),
+            steps: AtomicU64::new(0),
             unwanted: AtomicU64::new(0),
             device: Mutex::default(),
             maximum: AtomicI64::new(100),
@@ -124,6 +129,28 @@ struct FakeSource {
     _file: std::fs::File,
 }
 
+impl FakeSource {
+    /// Waits for the next picture; false where it is not due in time.
+    fn comes(&mut self, timeout: Duration) -> bool {
+        let clock = &self.camera.clock;
+        if self.camera.mode() == Mode::Stepped {
+            clock.sleep(timeout.min(Duration::from_millis(2)));
+            return self
+                .camera
+                .steps
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |steps| steps.checked_sub(1))
+                .is_ok();
+        }
+        let due = *self.due.get_or_insert(clock.now());
+        let wait = due.since(clock.now());
+        clock.sleep(wait.min(timeout));
+        if wait <= timeout {
+            self.due = Some(clock.now() + *self.camera.period.lock().unwrap());
+        }
+        wait <= timeout
+    }
+}
+
 impl Source for FakeSource {
     fn info(&self) -> &SourceInfo {
         &self.info
@@ -143,13 +170,9 @@ impl Source for FakeSource {
             }
             _ => {}
         }
-        let due = *self.due.get_or_insert(self.camera.clock.now());
-        let wait = due.since(self.camera.clock.now());
-        self.camera.clock.sleep(wait.min(timeout));
-        if wait > timeout {
+        if !self.comes(timeout) {
             return Ok(Grab::Nothing);
         }
-        self.due = Some(self.camera.clock.now() + *self.camera.period.lock().unwrap());
         if want == Want::Heartbeat {
             self.camera.unwanted.fetch_add(1, Ordering::SeqCst);
             return Ok(Grab::Passed);
@@ -288,8 +311,14 @@ pub struct Rig {
 }
 
 impl Rig {
+    /// With a camera that is live, the camera has been opened: one that is slow to open is a card.
     pub fn start(mode: Mode) -> Rig {
-        Rig::with_clock(mode, Clock::system())
+        let is_live = mode == Mode::Live;
+        let rig = Rig::with_clock(mode, Clock::system());
+        if is_live {
+            rig.until("the camera is live", |status| status.camera == CameraState::Live);
+        }
+        rig
     }
 
     pub fn with_clock(mode: Mode, clock: Clock) -> Rig {

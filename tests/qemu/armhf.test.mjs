@@ -1,6 +1,7 @@
 // rtcam for armv7 on a Cortex-A7: a multi-planar camera (as Rockchip's), memory, the way to the first picture, USB webcams.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Rtcam } from './rtcam.mjs';
 import { Webcam, describeWebcam, webcamFiles } from './webcam.mjs';
 
@@ -25,8 +26,7 @@ describe('a multi-planar camera on armv7', () => {
     await rtcam.start({ ...camera, width: 320, height: 180 });
     const { camera: found } = await rtcam.live();
     assert.equal(found.wire_format, 'NM12');
-    const seen = await rtcam.watch(6, '--expect-logo').result;
-    assert.ok(seen.frames >= 5, JSON.stringify(seen));
+    await rtcam.shows(5, 6, '--expect-logo');
     await rtcam.stop();
   });
 });
@@ -47,7 +47,13 @@ describe('at 640x480 on armv7', () => {
   async function memoryWith(count, limit) {
     while (viewers.length < count) viewers.push(await rtcam.join());
     for (const viewer of viewers) await rtcam.picturesGoOn(viewer);
-    const { all, own, files } = await memory();
+    // what a handshake needed for a moment goes back
+    let now = await memory();
+    for (let looked = 1; now.all > limit && looked < 20; looked++) {
+      await sleep(500);
+      now = await memory();
+    }
+    const { all, own, files } = now;
     console.log(`  measured: ${count} viewers: ${all.toFixed(1)} MB resident (${own.toFixed(1)} its own, ${files.toFixed(1)} of files)`);
     assert.ok(all <= limit, `${all} MB with ${count} viewers, at most ${limit} are promised`);
   }

@@ -78,11 +78,11 @@ export class Guest {
     const console = openSync(join(guest.folder, 'console.log'), 'w');
     guest.#process = spawn(join(root, 'scripts/qemu', script), [arch, guest.folder, ...network], {
       stdio: ['ignore', console, console],
-      env: { ...process.env, TMO: '900', ...environment },
+      env: { ...process.env, TMO: '3600', ...environment },
     });
     guest.#process.on('exit', () => (guest.#exited = true));
     process.on('exit', () => guest.#process.kill());
-    await until(`guest ${name} boots`, 90, () => guest.#alive() && guest.#bootId());
+    await until(`guest ${name} boots`, 300, () => guest.#alive() && guest.#bootId());
     return guest;
   }
 
@@ -96,7 +96,7 @@ export class Guest {
     const before = this.#bootId();
     await this.#queue;
     this.#post('systemctl --no-block reboot'); // nobody lives to tell how it went
-    await until(`guest ${this.name} boots again`, 120, () => this.#alive() && ![before, ''].includes(this.#bootId()));
+    await until(`guest ${this.name} boots again`, 300, () => this.#alive() && ![before, ''].includes(this.#bootId()));
   }
 
   #alive() {
@@ -105,7 +105,7 @@ export class Guest {
   }
 
   /** Runs shell text in the guest, waits for it and returns its output; throws when its status is not 0. */
-  sh(text, seconds = 60) {
+  sh(text, seconds = 180) {
     const run = this.#queue.then(() => this.#run(text, seconds));
     this.#queue = run.catch(() => {});
     return run;

@@ -2,7 +2,7 @@
 // Runs in the network namespace of scripts/qemu/netns.sh.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { made } from './rtcam.mjs';
+import { FREE_CAMERA, HOLD_CAMERA, made } from './rtcam.mjs';
 import { Service } from './service.mjs';
 
 const NAME = 'vivid-000-vid-cap';
@@ -80,9 +80,9 @@ describe('rtcam doctor', () => {
   });
 
   it('names the program that holds the camera, and then says that rtcam cannot stream', async () => {
-    await guest.sh('v4l2-ctl -d0 --stream-mmap=3 --stream-count=100000 > /dev/null 2>&1 & echo $! > /tmp/holder; sleep 2');
+    await guest.sh(HOLD_CAMERA);
     const found = await doctor();
-    await guest.sh('kill $(cat /tmp/holder)');
+    await guest.sh(FREE_CAMERA);
     assert.match(found.group('camera'), /^bad: .*the one rtcam takes.*: held by v4l2-ctl \(pid \d+\)$/m);
     assert.match(found.group('buffers'), /not measured: held by v4l2-ctl/);
     assert.deepEqual([found.exit, found.can_stream], [1, false]);

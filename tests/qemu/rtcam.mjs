@@ -22,7 +22,12 @@ export const passwordHash = '$argon2id$v=19$m=64,t=1,p=1$5YRROarqqIvO5SWWO5yq2Q$
 
 // Emulation is 10 to 50 times slower than a board and shares two cores with everything else: what rtcam promises in
 // 3 s of a board's time gets this many seconds here. Promises that are about order, not about time, are not stretched.
-export const BACK_WITHIN_S = 15;
+export const BACK_WITHIN_S = 45;
+
+/** Shell text for a guest: somebody else streams from its first camera, and then does no longer. */
+export const HOLD_CAMERA = `v4l2-ctl -d0 --stream-mmap=3 --stream-count=100000 > /dev/null 2>&1 & echo $! > /tmp/holder
+  until v4l2-ctl -d0 --set-fmt-video=width=640,height=360 2>&1 | grep -qi busy; do sleep 0.2; done`;
+export const FREE_CAMERA = 'kill $(cat /tmp/holder); while kill -0 $(cat /tmp/holder) 2> /dev/null; do sleep 0.1; done';
 
 export class Rtcam {
   constructor(guest) {
@@ -50,7 +55,7 @@ export class Rtcam {
     // the status goes to a file: nobody waits for the shell that started it
     await this.guest.sh(`chmod +x /t/rtcam; (/t/rtcam run --config /t/rtcam.toml > /t/rtcam.log 2>&1 & p=$!
       echo $p > /tmp/rtcam.pid; wait $p; echo $? > /t/rtcam.exit) > /dev/null 2>&1 &`);
-    await until('rtcam answers', 30, () => this.status().catch(() => this.#stillRuns()));
+    await until('rtcam answers', 90, () => this.status().catch(() => this.#stillRuns()));
   }
 
   #stillRuns() {
@@ -85,7 +90,7 @@ export class Rtcam {
 
   async #get(path) {
     const headers = { authorization: `Bearer ${password}`, connection: 'close' };
-    return fetch(this.base + path, { headers, signal: AbortSignal.timeout(10_000) });
+    return fetch(this.base + path, { headers, signal: AbortSignal.timeout(30_000) });
   }
 
   async status() {
@@ -134,7 +139,7 @@ export class Rtcam {
     const known = (await this.status()).viewers.map((v) => v.viewer);
     const watching = this.watch(500);
     const joined = (s) => s.viewers.find((v) => !known.includes(v.viewer) && v.connected_s != null);
-    const { viewer } = joined(await this.statusWhere('the viewer is connected', joined, 30));
+    const { viewer } = joined(await this.statusWhere('the viewer is connected', joined, 90));
     return { viewer, stop: watching.stop };
   }
 
@@ -147,6 +152,20 @@ export class Rtcam {
 
   async openFiles() {
     return Number(await this.guest.sh('ls /proc/$(cat /tmp/rtcam.pid)/fd | wc -l'));
+  }
+
+  /** A viewer of this machine gets so many pictures within so many seconds; a busy machine may spoil a try or two. */
+  async shows(frames, seconds, ...checks) {
+    for (let tried = 1; ; tried++) {
+      try {
+        const seen = await this.watch(seconds, ...checks).result;
+        assert.ok(seen.frames >= frames, JSON.stringify(seen));
+        return;
+      } catch (error) {
+        if (tried === 3) throw error;
+        console.log(`  once more after: ${error.message.split('\n')[0]}`);
+      }
+    }
   }
 
   /** A viewer on this machine. `result` settles when it has watched for `seconds`; throws when a check of its own failed. */

@@ -84,11 +84,13 @@ export class Service extends Rtcam {
    *  clock. */
   async hang(thread) {
     const file = `${WEDGE}/${thread}`;
+    const told = () => this.guest.read('rtcam.log').split(`the ${thread} thread hangs`).length;
+    const before = told();
     let hung;
     await this.comesBackAfter(async () => {
       hung = Number(await this.guest.sh(`mkdir -p ${WEDGE}; touch ${file}; cut -d' ' -f1 /proc/uptime`));
       // it hangs for good; the next process must not
-      await this.waitFor(`the ${thread} thread hangs`, BACK_WITHIN_S, () => this.log().includes(`the ${thread} thread hangs`));
+      await this.waitFor(`the ${thread} thread hangs`, BACK_WITHIN_S, () => told() > before);
       await this.guest.sh(`rm ${file}`);
     }, 3 * BACK_WITHIN_S);
     const unit = await this.unit('ExecMainStartTimestampMonotonic', 'ActiveEnterTimestampMonotonic');

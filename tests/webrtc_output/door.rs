@@ -8,9 +8,11 @@ use rtcam::output::webrtc::WebRtc;
 use rtcam::output::{Offer, OfferError, ViewerDoor, ViewerEvent, ViewerId};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+/// Far longer than anything takes on a busy machine; only a failure waits for it.
+pub const PATIENCE: Duration = Duration::from_secs(45);
 /// Where all viewers of a test are, if it does not say otherwise.
 pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -36,7 +38,7 @@ pub async fn refused(door: &WebRtc, sdp: String) -> OfferError {
 /// The next one about the connection; the data channel opens when it likes.
 pub async fn event(events: &mut mpsc::Receiver<ViewerEvent>) -> ViewerEvent {
     loop {
-        let next = tokio::time::timeout(Duration::from_secs(20), events.recv());
+        let next = tokio::time::timeout(PATIENCE, events.recv());
         match next.await.expect("an event in time").expect("an event") {
             ViewerEvent::Channel(_) => {}
             event => return event,
@@ -45,11 +47,14 @@ pub async fn event(events: &mut mpsc::Receiver<ViewerEvent>) -> ViewerEvent {
 }
 
 pub async fn gone(door: &WebRtc, bars: &Bars) {
-    for _ in 0..100 {
-        if door.viewers().is_empty() && !bars.is_watched() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    until(|| format!("still there: {:?}", door.viewers()), || door.viewers().is_empty() && !bars.is_watched()).await;
+}
+
+/// What the output tells of its viewers and of itself is up to 250 ms old.
+pub async fn until(what: impl Fn() -> String, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "{}", what());
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("still there: {:?}", door.viewers());
 }

@@ -1,7 +1,7 @@
 //! What networks do to a seated viewer: addresses that come again, that change, that die; stray datagrams.
 
 use crate::bars::Bars;
-use crate::door::{HERE, event, gone, join, start};
+use crate::door::{HERE, event, gone, join, start, until};
 use crate::receiver::nat_box::{NatBox, without_candidates};
 use crate::receiver::{Options, Receiver};
 use rtcam::clock::Clock;
@@ -64,15 +64,12 @@ async fn a_viewer_whose_nat_gives_it_another_port_plays_on() {
     let (mut receiver, _events) = join_through(&door, &nat).await;
     receiver.picture("the first").await;
     nat.rebind.store(true, Ordering::Relaxed);
-    // the new port is learned with the viewer's next consent check
-    let mut after = 0;
-    let start = std::time::Instant::now();
-    while start.elapsed() < Duration::from_secs(12) {
+    until(|| "the box never took another port".into(), || !nat.rebind.load(Ordering::Relaxed)).await;
+    // it is learned with the viewer's next consent check
+    for _ in 0..20 {
         receiver.fresh_picture("after the port changed").await;
-        after += 1;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(after > 20, "{after} pictures");
     assert_eq!(door.viewers().len(), 1);
     receiver.close().await;
     gone(&door, &bars).await;
@@ -101,9 +98,11 @@ async fn ten_thousand_stray_datagrams_cost_a_seated_viewer_nothing() {
     for _ in 0..30 {
         receiver.picture("during and after the flood").await;
     }
-    assert_eq!(receiver.counters.gaps.load(Ordering::Relaxed), 0, "no packet was lost");
+    assert_eq!(receiver.gaps().await, 0, "no packet was lost");
     assert_eq!(receiver.counters.undecodable.load(Ordering::Relaxed), 0);
-    assert!(door.counters().stray_datagrams > 1000, "they arrived and were dropped");
+    // as many as the kernel had room for
+    let arrived = || door.network().socket.stray_datagrams;
+    until(|| format!("{} of 10,000 arrived and were dropped", arrived()), || arrived() > 100).await;
     assert_eq!(door.viewers().len(), 1);
     receiver.close().await;
     gone(&door, &bars).await;

@@ -107,7 +107,7 @@ pub enum ToViewer {
     },
     Restart {
         sdp: String,
-        terms: Terms,
+        terms: Box<Terms>,
         reply: oneshot::Sender<Result<Answer, OfferError>>,
     },
 }

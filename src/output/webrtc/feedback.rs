@@ -1,14 +1,17 @@
 //! What viewers report back, seen next to the wire: key requests (PLI, FIR), receiver reports, resent packets.
 //!
-//! An interceptor of the WebRTC core that only looks and counts; it must never change or hold a packet. The counters
-//! are read by the loop that drives the viewer.
+//! An interceptor of the WebRTC core that looks and counts, and takes out requests to send again beyond what a viewer may
+//! ask for; it must never change or hold anything else. The counters are read by the loop that drives the viewer.
 
-use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use crate::output::webrtc::resend_limit::ResendLimit;
+use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::rtcp::packet::Packet as RtcpPacket;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use std::collections::VecDeque;
@@ -39,7 +42,8 @@ impl Feedback {
     }
 
     pub fn interceptor(&self, ssrc: u32) -> Watch {
-        Watch { feedback: self.clone(), ssrc, reads: VecDeque::new(), writes: VecDeque::new(), last_report: None }
+        let (reads, writes) = (VecDeque::new(), VecDeque::new());
+        Watch { feedback: self.clone(), ssrc, reads, writes, resends: ResendLimit::default(), last_report: None }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counters> {
@@ -49,15 +53,29 @@ impl Feedback {
 
 pub struct Watch {
     feedback: Feedback,
-    /// Of the video stream; anything else going out as RTP is a retransmission (RFC 4588).
+    /// Of the video stream; anything else going out as RTP is a retransmission (RFC 4588). Peers without RFC 4588 get
+    /// theirs under this one, too.
     ssrc: u32,
     reads: VecDeque<TaggedPacket>,
     writes: VecDeque<TaggedPacket>,
+    resends: ResendLimit,
     /// Middle 32 bits of the NTP time in our last sender report, and when it went out.
     last_report: Option<(u32, Instant)>,
 }
 
 impl Watch {
+    fn limit_resends(&mut self, packets: &mut Vec<Box<dyn RtcpPacket>>) {
+        packets.retain_mut(|packet| {
+            let Some(request) = packet.as_any().downcast_ref::<TransportLayerNack>() else { return true };
+            let allowed = self.resends.allowed(request);
+            let is_any = allowed.is_some();
+            if let Some(allowed) = allowed {
+                *packet = Box::new(allowed);
+            }
+            is_any
+        });
+    }
+
     fn look_at_report(&self, counters: &mut Counters, report: &ReceptionReport, now: Instant) {
         if report.ssrc != self.ssrc {
             return;
@@ -80,11 +98,12 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Watch {
     type Error = Error;
     type Time = Instant;
 
-    fn handle_read(&mut self, tagged: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(packets) = &tagged.message.packet {
+    fn handle_read(&mut self, mut tagged: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtcp(packets) = &mut tagged.message.packet {
+            self.limit_resends(packets);
             let mut counters = self.feedback.lock();
             counters.reports += 1;
-            for packet in packets {
+            for packet in packets.iter() {
                 let packet = packet.as_any();
                 if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
                     counters.key_requests += 1;
@@ -102,12 +121,17 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Watch {
     }
 
     fn handle_write(&mut self, tagged: TaggedPacket) -> Result<(), Error> {
+        let again = tagged.message.has(&Attribute::Retransmission);
         match &tagged.message.packet {
             Packet::Rtp(packet) => {
                 let mut counters = self.feedback.lock();
                 counters.packets_sent += 1;
                 counters.bytes_sent += packet.payload.len() as u64;
-                counters.packets_resent += u64::from(packet.header.ssrc != self.ssrc);
+                if again || packet.header.ssrc != self.ssrc {
+                    counters.packets_resent += 1;
+                } else {
+                    self.resends.sent();
+                }
             }
             Packet::Rtcp(packets) => {
                 for packet in packets {
@@ -139,6 +163,7 @@ mod tests {
     #![allow(clippy::disallowed_methods)]
     use super::*;
     use rtc::interceptor::AttributedPacket;
+    use rtc::rtcp::transport_feedbacks::transport_layer_nack::NackPair;
     use rtc::shared::TransportContext;
 
     const SSRC: u32 = 7;
@@ -182,5 +207,27 @@ mod tests {
         }
         let counters = feedback.counters();
         assert_eq!((counters.key_requests, counters.packets_sent, counters.packets_resent), (1, 2, 1));
+    }
+
+    #[test]
+    fn of_requests_to_send_again_only_as_many_go_on_as_packets_were_sent() {
+        let mut watch = Feedback::default().interceptor(SSRC);
+        let now = Instant::now();
+        let mut packet = rtc::rtp::Packet::default();
+        packet.header.ssrc = SSRC;
+        watch.handle_write(tagged(now, Packet::Rtp(packet))).expect("ok");
+        let pair = NackPair { packet_id: 1, lost_packets: 3 };
+        let request = TransportLayerNack { sender_ssrc: 1, media_ssrc: SSRC, nacks: vec![pair; 300] };
+        let loss = PictureLossIndication::default();
+        for wanted in [vec![1], vec![]] {
+            let both: Vec<Box<dyn RtcpPacket>> = vec![Box::new(request.clone()), Box::new(loss.clone())];
+            watch.handle_read(tagged(now, Packet::Rtcp(both))).expect("ok");
+            let Some(Packet::Rtcp(on)) = watch.poll_read().map(|tagged| tagged.message.packet) else { panic!("RTCP") };
+            let requests = on.iter().filter_map(|packet| packet.as_any().downcast_ref::<TransportLayerNack>());
+            let asked: Vec<u16> =
+                requests.flat_map(|request| request.nacks.iter().flat_map(NackPair::packet_list)).collect();
+            assert_eq!(asked, wanted);
+            assert!(on.iter().any(|packet| packet.as_any().is::<PictureLossIndication>()), "the rest goes on");
+        }
     }
 }

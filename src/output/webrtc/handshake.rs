@@ -6,8 +6,8 @@
 //! (RFC 6347 section 4.2.1); the one with the cookie passes untouched. And the core keeps every handshake fragment and
 //! puts messages together by recursion: so only well-formed ones pass, and not many.
 //!
-//! Pure, one per viewer. Input: datagrams of strangers. Must never keep more than one ClientHello, nor touch a record
-//! that is encrypted.
+//! Pure, one per viewer. Input: datagrams of strangers. Must never keep more than one ClientHello, show the core more
+//! bytes than came, nor touch a record that is encrypted.
 
 use crate::media::srtp::SrtpProfile;
 use std::borrow::Cow;
@@ -87,8 +87,7 @@ impl Handshake {
         match messages.as_slice() {
             [hello] if hello.is_first_hello() && self.order.len() > 1 => {
                 if let Some(body) = self.hello.take(hello) {
-                    let ours = in_our_order(body, &self.order);
-                    put_hello(record, &ours, out);
+                    put_hello(record, &in_our_order(body, &self.order), out);
                 }
             }
             _ => out.extend_from_slice(record),
@@ -104,15 +103,16 @@ impl Message<'_> {
 }
 
 impl Hello {
-    /// The whole body, once all of it is here. Another length means another hello.
-    fn take(&mut self, part: &Message) -> Option<&[u8]> {
+    /// The whole body, once all of it is here. Another length means another hello. Shown once, it has to come whole again:
+    /// or each byte more of it would be a whole one more for the core, which keeps them.
+    fn take(&mut self, part: &Message) -> Option<Vec<u8>> {
         if self.body.len() != part.length {
             *self = Hello { body: vec![0; part.length], here: vec![false; part.length] };
         }
         let place = part.offset..part.offset + part.fragment.len();
         self.body[place.clone()].copy_from_slice(part.fragment);
         self.here[place].fill(true);
-        self.here.iter().all(|here| *here).then_some(self.body.as_slice())
+        self.here.iter().all(|here| *here).then(|| std::mem::take(self).body)
     }
 }
 
@@ -175,8 +175,7 @@ fn put_hello(record: &[u8], body: &[u8], out: &mut Vec<u8>) {
 
 /// A ClientHello with the profiles of `order` first in its use_srtp list. One with a cookie, or that cannot be read,
 /// stays as it is: the core judges it.
-fn in_our_order(hello: &[u8], order: &[u16]) -> Vec<u8> {
-    let mut hello = hello.to_vec();
+fn in_our_order(mut hello: Vec<u8>, order: &[u16]) -> Vec<u8> {
     if let Some(place) = profiles(&hello) {
         let list = &mut hello[place];
         let mut theirs: Vec<[u8; 2]> = list.as_chunks::<2>().0.to_vec();
@@ -320,7 +319,8 @@ mod tests {
             }
             let shown = handshake.datagram(&last).expect("it is complete");
             assert_eq!(shown[RECORD_HEADER..], whole(0, &ours)[RECORD_HEADER..], "cut at {cut}");
-            assert!(handshake.datagram(&last).is_some(), "sent again, shown again");
+            let again = records(0, &theirs, cut);
+            assert!(again.iter().filter_map(|part| handshake.datagram(part)).count() == 1, "sent again, shown again");
             let at_once = Handshake::new(&ORDER).datagram(&records(0, &theirs, cut).concat()).map(Cow::into_owned);
             assert_eq!(at_once.map(|shown| shown[RECORD_HEADER..].to_vec()), Some(shown[RECORD_HEADER..].to_vec()));
         }
@@ -349,6 +349,20 @@ mod tests {
         let finished = [22, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 1, 2];
         let passed = (0..1000).filter(|_| handshake.datagram(&finished).is_some()).count();
         assert_eq!(passed, MAX_ENCRYPTED as usize - 1);
+    }
+
+    #[test]
+    fn a_hello_is_not_shown_again_for_each_byte_that_is_repeated() {
+        let body = hello(&[], &[1, 7], 4000);
+        let mut handshake = Handshake::new(&ORDER);
+        let parts = records(0, &body, 100);
+        let byte = records(0, &body, 1).swap_remove(0);
+        let shown = |handshake: &mut Handshake, part: &[u8]| handshake.datagram(part).map_or(0, |shown| shown.len());
+        let whole: usize = parts.iter().map(|part| shown(&mut handshake, part)).sum();
+        assert!(whole > body.len());
+        assert!(handshake.hello.body.is_empty(), "nothing is kept of what was shown");
+        let more: usize = (0..200).map(|_| shown(&mut handshake, &byte)).sum();
+        assert_eq!(more, 0, "200 times one byte is no hello");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::output::giving_way::who_goes;
 use crate::output::webrtc::complaint;
 use crate::output::webrtc::entry::{Entry, Place, Places, SharedRoutes, ToViewer, Waker, read_now};
-use crate::output::webrtc::media_loop::ToMedia;
+use crate::output::webrtc::media_loop::{LoopCounters, ToMedia};
 use crate::output::webrtc::negotiation::Common;
 use crate::output::webrtc::reacher::Reacher;
 use crate::output::webrtc::tried::Attempt;
@@ -19,6 +19,7 @@ use crate::output::{Answer, CloseReason, Offer, OfferError, ViewerId, ViewerStat
 use crate::stream::Wake;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,6 +59,7 @@ pub struct Lobby {
     pub media: SyncSender<ToMedia>,
     pub waker: Arc<Waker>,
     pub stats: Arc<Mutex<Vec<ViewerStats>>>,
+    pub counters: Arc<LoopCounters>,
 }
 
 /// An offer put off.
@@ -138,7 +140,7 @@ impl Lobby {
             }
             ToLobby::Viewer(viewer, message) => self.pass_on(viewer, message, entries, out),
             ToLobby::Restart { viewer, sdp, reply } => {
-                let message = ToViewer::Restart { sdp, terms: self.reacher.terms(), reply };
+                let message = ToViewer::Restart { sdp, terms: Box::new(self.reacher.terms()), reply };
                 self.pass_on(viewer, message, entries, out);
             }
             ToLobby::NetworkKnown | ToLobby::Shutdown => {}
@@ -235,9 +237,10 @@ impl Lobby {
     }
 
     fn forward(&self, message: ToMedia) {
-        // a full inbox means the media loop hangs; the viewer is dropped here and its page reconnects
-        if self.media.try_send(message).is_ok() {
-            self.waker.wake();
+        // a full inbox means the media loop hangs; a viewer is dropped here and its page reconnects
+        match self.media.try_send(message) {
+            Ok(()) => self.waker.wake(),
+            Err(_) => drop(self.counters.media_full.fetch_add(1, Ordering::Relaxed)),
         }
     }
 

@@ -55,11 +55,13 @@ const TELEMETRY_EVERY: Duration = Duration::from_secs(1);
 pub struct LoopCounters {
     /// Datagrams that belong to no viewer.
     pub stray: AtomicU64,
-    /// Datagrams for connecting viewers dropped because the lobby was busy.
+    /// Messages dropped because the lobby, or this loop, was busy.
     pub lobby_full: AtomicU64,
+    pub media_full: AtomicU64,
     pub datagrams_sent: AtomicU64,
     pub send_calls: AtomicU64,
     pub send_refused: AtomicU64,
+    pub tcp_turned_away: AtomicU64,
     /// When the loop last turned, in microseconds: the sign of life for a watchdog. At most `IDLE_WAIT` old.
     pub last_turn: AtomicU64,
 }
@@ -151,7 +153,7 @@ impl MediaLoop {
         self.tell(work);
         work.tcp.send(self.clock.now(), &mut work.out);
         sender.send(&mut work.out);
-        self.count(sender.counters);
+        self.count(sender.counters, work.tcp.turned_away);
         true
     }
 
@@ -174,7 +176,8 @@ impl MediaLoop {
         let timers = work.seated.iter().map(|entry| entry.due).min();
         // without viewers nothing is due until a message comes
         let due = timers.map_or(now + IDLE_WAIT, |t| t.min(work.next_stats).min(work.next_telemetry));
-        let others = work.network.next_due(self.places.taken() > 0).into_iter().chain(work.tcp.next_due()).min();
+        let others =
+            work.network.next_due(self.places.taken() > 0).into_iter().chain(work.tcp.next_due(monotonic)).min();
         let others = others.map_or(IDLE_WAIT, |at| at.since(monotonic));
         let span = due.saturating_duration_since(now).min(others);
         let limit = Timespec { tv_sec: span.as_secs() as _, tv_nsec: span.subsec_nanos() as _ };
@@ -248,9 +251,7 @@ impl MediaLoop {
         match seat {
             Seat::Lobby => {
                 let datagram = ToViewer::Datagram { ends, bytes: bytes.to_vec() };
-                if self.lobby.try_send(ToLobby::Viewer(viewer, datagram)).is_err() {
-                    self.counters.lobby_full.fetch_add(1, Ordering::Relaxed);
-                }
+                self.tell_lobby(ToLobby::Viewer(viewer, datagram));
             }
             Seat::Media => {
                 if let Some(entry) = work.seated.iter_mut().find(|entry| entry.viewer.id == viewer) {
@@ -258,6 +259,12 @@ impl MediaLoop {
                     entry.poll(now, &mut work.out);
                 }
             }
+        }
+    }
+
+    fn tell_lobby(&self, message: ToLobby) {
+        if self.lobby.try_send(message).is_err() {
+            self.counters.lobby_full.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -276,8 +283,8 @@ impl MediaLoop {
     fn ask_the_network(&self, work: &mut Work) {
         let now = self.clock.now();
         if work.network.turn(now, self.places.taken() > 0, &mut work.out) {
-            // full: the lobby does not wait long for this
-            let _ = self.lobby.try_send(ToLobby::NetworkKnown);
+            // the lobby does not wait long for this
+            self.tell_lobby(ToLobby::NetworkKnown);
         }
         if work.tcp.connections() > 0 {
             work.tcp.tidy(now, &self.routes.lock());
@@ -398,10 +405,11 @@ impl MediaLoop {
         }
     }
 
-    fn count(&self, sent: SendCounters) {
+    fn count(&self, sent: SendCounters, tcp_turned_away: u64) {
         self.counters.datagrams_sent.store(sent.datagrams, Ordering::Relaxed);
         self.counters.send_calls.store(sent.system_calls, Ordering::Relaxed);
         self.counters.send_refused.store(sent.refused, Ordering::Relaxed);
+        self.counters.tcp_turned_away.store(tcp_turned_away, Ordering::Relaxed);
     }
 }
 

@@ -1,16 +1,16 @@
 //! The WebRTC output: all viewers over one UDP socket, on the sans-IO core `rtc`.
 //!
 //! Two threads: the lobby answers offers and does handshakes, the media loop sends pictures. This file starts them and
-//! is the door that signalling speaks through.
+//! is the door that signalling speaks through. The modules that read what peers send are open for the fuzz targets.
 
 mod answer;
 mod channels;
 mod complaint;
-mod demux;
+pub mod demux;
 mod entry;
-mod feedback;
-mod frames;
-mod handshake;
+pub mod feedback;
+pub mod frames;
+pub mod handshake;
 mod lobby;
 mod media_loop;
 mod negotiation;
@@ -20,9 +20,10 @@ mod path;
 mod reach;
 mod reacher;
 mod recent;
-mod reflexive;
+pub mod reflexive;
+mod resend_limit;
 mod srtp;
-mod sync_channel;
+pub mod sync_channel;
 mod tcp;
 mod tried;
 mod udp_send_sys;
@@ -37,7 +38,7 @@ pub use srtp::Sealing;
 use crate::clock::Clock;
 use crate::config::WebRtcConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::output::{Answer, NetworkStats, Offer, OfferError, ViewerDoor, ViewerId, ViewerStats};
+use crate::output::{Answer, NetworkStats, Offer, OfferError, SocketCounters, ViewerDoor, ViewerId, ViewerStats};
 use crate::stream::{Stream, Wake};
 use crate::units::Micros;
 use entry::{Places, SharedRoutes, ToViewer, Waker};
@@ -49,7 +50,7 @@ use reacher::Reacher;
 use rtc::peer_connection::certificate::RTCCertificate;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -71,17 +72,6 @@ pub struct WebRtc {
     address: SocketAddr,
     tcp_address: Option<SocketAddr>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// Totals over all viewers, for metrics.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SocketCounters {
-    /// Datagrams that belonged to no viewer: dropped unread.
-    pub stray_datagrams: u64,
-    pub datagrams_sent: u64,
-    pub send_calls: u64,
-    pub send_refused: u64,
-    pub lobby_full: u64,
 }
 
 impl WebRtc {
@@ -127,6 +117,7 @@ impl WebRtc {
             media: media.clone(),
             waker: waker.clone(),
             stats: lobby_stats.clone(),
+            counters: counters.clone(),
         };
         let media_loop = MediaLoop {
             clock,
@@ -178,28 +169,41 @@ impl WebRtc {
         Micros(self.counters.last_turn.load(Ordering::Relaxed))
     }
 
-    pub fn counters(&self) -> SocketCounters {
+    fn counters(&self) -> SocketCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SocketCounters {
             stray_datagrams: read(&self.counters.stray),
             datagrams_sent: read(&self.counters.datagrams_sent),
             send_calls: read(&self.counters.send_calls),
             send_refused: read(&self.counters.send_refused),
-            lobby_full: read(&self.counters.lobby_full),
+            tcp_turned_away: read(&self.counters.tcp_turned_away),
+            messages_lost: read(&self.counters.lobby_full) + read(&self.counters.media_full),
         }
     }
 
     /// Closes all viewers and waits for the threads at most `limit`.
     pub fn stop(&self, clock: &Clock, limit: Duration) {
-        let _ = self.lobby.try_send(ToLobby::Shutdown);
-        let _ = self.media.try_send(ToMedia::Shutdown);
-        self.waker.wake();
         let deadline = clock.now() + limit;
+        let (mut lobby_knows, mut media_knows) = (false, false);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         while threads.iter().any(|thread| !thread.is_finished()) && clock.now() < deadline {
+            // a queue that is full has room again a moment later
+            lobby_knows = lobby_knows || self.lobby.try_send(ToLobby::Shutdown).is_ok();
+            media_knows = media_knows || self.media.try_send(ToMedia::Shutdown).is_ok();
+            self.waker.wake();
             clock.sleep(Duration::from_millis(5));
         }
         threads.clear();
+    }
+
+    /// Gives back what the lobby did not take.
+    fn tell_lobby(&self, message: ToLobby) -> std::result::Result<(), ToLobby> {
+        let (TrySendError::Full(message) | TrySendError::Disconnected(message)) = match self.lobby.try_send(message) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        self.counters.lobby_full.fetch_add(1, Ordering::Relaxed);
+        Err(message)
     }
 }
 
@@ -208,10 +212,7 @@ impl ViewerDoor for WebRtc {
         let (reply, answer) = oneshot::channel();
         let viewer = ViewerId(self.next_viewer.fetch_add(1, Ordering::Relaxed));
         let message = ToLobby::Offer { viewer, offer, place: self.places.take(), reply };
-        if let Err(refused) = self.lobby.try_send(message)
-            && let std::sync::mpsc::TrySendError::Full(ToLobby::Offer { reply, .. })
-            | std::sync::mpsc::TrySendError::Disconnected(ToLobby::Offer { reply, .. }) = refused
-        {
+        if let Err(ToLobby::Offer { reply, .. }) = self.tell_lobby(message) {
             let _ = reply.send(Err(OfferError::NotReady("too many offers at once".into())));
         }
         answer
@@ -219,24 +220,26 @@ impl ViewerDoor for WebRtc {
 
     fn add_candidate(&self, viewer: ViewerId, candidate: String) {
         // the lobby passes it on when the viewer is connected already
-        let _ = self.lobby.try_send(ToLobby::Viewer(viewer, ToViewer::Candidate(candidate)));
+        let _ = self.tell_lobby(ToLobby::Viewer(viewer, ToViewer::Candidate(candidate)));
     }
 
     fn close(&self, viewer: ViewerId) {
-        let _ = self.lobby.try_send(ToLobby::Viewer(viewer, ToViewer::Close));
+        // lost in a full queue, it is made up for when the caller drops the viewer's events
+        let _ = self.tell_lobby(ToLobby::Viewer(viewer, ToViewer::Close));
     }
 
     fn restart(&self, viewer: ViewerId, sdp: String) -> oneshot::Receiver<Result<Answer, OfferError>> {
         let (reply, answer) = oneshot::channel();
         // full, or no such viewer: the caller sees the question dropped
-        let _ = self.lobby.try_send(ToLobby::Restart { viewer, sdp, reply });
+        let _ = self.tell_lobby(ToLobby::Restart { viewer, sdp, reply });
         answer
     }
 
     fn send(&self, viewer: ViewerId, text: String) -> bool {
         let taken = self.media.try_send(ToMedia::Viewer(viewer, ToViewer::Say(text))).is_ok();
-        if taken {
-            self.waker.wake();
+        match taken {
+            true => self.waker.wake(),
+            false => drop(self.counters.media_full.fetch_add(1, Ordering::Relaxed)),
         }
         taken
     }
@@ -249,6 +252,7 @@ impl ViewerDoor for WebRtc {
             udp_port: self.address.port(),
             tcp_port: self.tcp_address.map(|address| address.port()),
             tcp_connections: known.tcp_connections,
+            socket: self.counters(),
         }
     }
 

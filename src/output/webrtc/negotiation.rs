@@ -33,6 +33,9 @@ const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
 const ICE_CHECKS: u16 = 25;
 /// Packets kept for retransmission, about 1.5 s at 1.5 Mbit/s. A power of two.
 const RESEND_PACKETS: u16 = 256;
+/// What a page may send on the data channels before it is read: some messages of the longest kind. What the core keeps of
+/// many small pieces is a hundred times as much.
+const UNREAD_BYTES: u32 = 64 * 1024;
 
 pub const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 pub const CAPTURE_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
@@ -143,6 +146,7 @@ fn build(
         .with_ice_connection_attempts(None, Some(ICE_CHECKS))
         // the browser starts DTLS as soon as its check succeeded; being the client ourselves costs a lost ClientHello
         .with_answering_dtls_role(RTCDtlsRole::Server)
+        .with_sctp_max_receive_buffer_size(UNREAD_BYTES)
         .with_srtp_protection_profiles(common.srtp.iter().copied().map(in_dtls).collect())
         .build();
     RTCPeerConnectionBuilder::new()

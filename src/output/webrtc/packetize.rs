@@ -64,7 +64,7 @@ impl Payloads {
 
     fn add(&mut self, nal: &[u8]) {
         // the length field of an aggregation unit is 16 bits; MAX_PAYLOAD is far below
-        if nal.len() + 3 > MAX_PAYLOAD {
+        if nal.len() > MAX_PAYLOAD {
             self.close();
             return self.fragment(nal);
         }

@@ -9,6 +9,7 @@ use crate::output::ViewerId;
 use crate::output::webrtc::demux::{self, DatagramKind, Ends, Routes, Seat};
 use crate::output::webrtc::frames::{FrameReader, FrameWriter};
 use crate::output::webrtc::udp_sys::Outgoing;
+use crate::repeat::{RepeatFilter, Say};
 use crate::units::Micros;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::sockopt::set_socket_send_buffer_size;
@@ -32,6 +33,9 @@ pub struct TcpIce {
     connections: Vec<Connection>,
     max: usize,
     paused_until: Micros,
+    complaints: RepeatFilter,
+    /// Connections closed because there were too many.
+    pub turned_away: u64,
 }
 
 struct Connection {
@@ -71,7 +75,8 @@ impl TcpIce {
     pub fn new(listener: Option<TcpListener>, max_viewers: u32) -> TcpIce {
         // one that lives and one that replaces it, each
         let max = 2 * max_viewers as usize + MAX_NAMELESS;
-        TcpIce { listener, connections: Vec::new(), max, paused_until: Micros(0) }
+        let complaints = RepeatFilter::new(Duration::from_secs(30), 4);
+        TcpIce { listener, connections: Vec::new(), max, paused_until: Micros(0), complaints, turned_away: 0 }
     }
 
     pub fn connections(&self) -> usize {
@@ -89,13 +94,14 @@ impl TcpIce {
         listener.is_some()
     }
 
-    pub fn next_due(&self) -> Option<Micros> {
+    pub fn next_due(&self, now: Micros) -> Option<Micros> {
         let due = |c: &Connection| match (c.viewer, c.stuck_since) {
             (None, _) => Some(c.opened_at + NAMED_WITHIN),
             (_, Some(since)) => Some(since + STALL_WITHIN),
             _ => None,
         };
-        self.connections.iter().filter_map(due).min()
+        let listens_again = Some(self.paused_until).filter(|at| *at > now);
+        self.connections.iter().filter_map(due).chain(listens_again).min()
     }
 
     /// Takes newcomers in.
@@ -114,11 +120,20 @@ impl TcpIce {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!("webrtc: accept on the TCP port: {error}; trying again in 1 s");
                     self.paused_until = now + ACCEPT_PAUSE;
+                    self.complain(now, &error);
                     break;
                 }
             }
+        }
+    }
+
+    fn complain(&mut self, now: Micros, error: &io::Error) {
+        let what = format!("webrtc: accept on the TCP port: {error}; trying again every second");
+        match self.complaints.observe(now, &what) {
+            Say::Now => tracing::warn!("{what}"),
+            Say::Count(more) => tracing::warn!("{what} ({more} more times in the last 30 s)"),
+            Say::Nothing => {}
         }
     }
 
@@ -126,6 +141,7 @@ impl TcpIce {
     fn enforce_bounds(&mut self) {
         while let Some(at) = self.one_too_many() {
             self.connections.remove(at);
+            self.turned_away += 1;
         }
     }
 
@@ -262,5 +278,23 @@ impl Connection {
                 Err(_) => return self.over = true,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_pause_the_port_is_listened_to_in_time() {
+        let listener = listen(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).expect("a free port");
+        let mut tcp = TcpIce::new(Some(listener), 1);
+        assert_eq!(tcp.next_due(Micros(1)), None);
+        tcp.paused_until = Micros(1_000_000);
+        let mut fds = Vec::new();
+        assert!(!tcp.add_fds(Micros(1), &mut fds), "it rests");
+        assert_eq!(tcp.next_due(Micros(1)), Some(Micros(1_000_000)));
+        assert!(tcp.add_fds(Micros(1_000_000), &mut fds));
+        assert_eq!(tcp.next_due(Micros(1_000_000)), None);
     }
 }

@@ -1,4 +1,15 @@
-//! The fuzz targets: any bytes in, no panic, and what must hold of whatever comes out.
+//! The fuzz targets: any bytes in, no panic, and what must hold of whatever comes out. Here: what people, their pages and
+//! the config say in words.
+
+mod camera;
+mod network;
+mod peers;
+mod state;
+
+pub use camera::{driver, packets, picture, y4m};
+pub use network::{framing, handshake, stun};
+pub use peers::{dtls, rtcp, sctp};
+pub use state::kept;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use rtc::peer_connection::RTCPeerConnectionBuilder;
@@ -7,6 +18,7 @@ use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtcam::clock::Clock;
 use rtcam::config::{AuthConfig, AuthMode, HostLeaves, Role};
 use rtcam::http::Gate;
+use rtcam::http::whep_fragment::{self, Credentials};
 use rtcam::media::h264;
 use rtcam::output::webrtc::{choose_profile, ice_ufrag, sends_video, state_real_level, with_candidates};
 use rtcam::output::{Answer, CloseReason, OfferError, ViewerEvent, ViewerId};
@@ -24,6 +36,16 @@ use std::time::{Duration, Instant};
 const START: Micros = Micros(60_000_000);
 /// Of one input: nobody gets more out of us than they put in by much.
 const MOST_ACTIONS: usize = 128;
+
+/// The datagrams of an input: each behind its length in two bytes, the last one as long as what is left.
+fn datagrams(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = bytes.split_first_chunk::<2>()?;
+        let (datagram, rest) = rest.split_at(usize::from(u16::from_be_bytes(*length)).min(rest.len()));
+        bytes = rest;
+        Some(datagram)
+    })
+}
 
 /// One message as text. What is understood can be read back.
 pub fn message(bytes: &[u8]) {
@@ -204,6 +226,37 @@ pub fn sdp(bytes: &[u8]) {
     {
         let _ = connection.set_local_description(now, answer);
     }
+}
+
+const OFFER: &str = "v=0\r\na=group:BUNDLE 0 1\r\nm=video 9 X 96\r\na=ice-ufrag:old1\r\n\
+    a=ice-pwd:old1old1old1old1old1old1\r\na=mid:0\r\na=candidate:9 1 udp 1 10.0.0.9 5 typ host\r\na=end-of-candidates\r\n\
+    m=application 9 Y z\r\na=ice-ufrag:old1\r\na=ice-pwd:old1old1old1old1old1old1\r\na=mid:1\r\n";
+
+/// The SDP fragment of a WHEP client: what of it becomes part of an offer are whole lines of candidates.
+pub fn whep(bytes: &[u8]) {
+    let fragment = String::from_utf8_lossy(bytes);
+    let candidates = whep_fragment::candidates(&fragment);
+    assert!(candidates.len() <= fragment.lines().count());
+    for message in candidates {
+        let Message::Candidate { candidate } = message else { panic!("{message:?}") };
+        assert!(!candidate.line().contains(['\r', '\n']), "{candidate:?}");
+    }
+    let of_answer = whep_fragment::of_answer(&fragment);
+    assert!(of_answer.ends_with("a=end-of-candidates\r\n") && of_answer.len() <= 2 * fragment.len() + 32);
+    let old = Credentials { ufrag: "old1".into(), pwd: "old1old1old1old1old1old1".into() };
+    let credentials = Credentials::of(&fragment).unwrap_or(old);
+    let offer = whep_fragment::offer_again(OFFER, &credentials, &fragment);
+    let ours = |line: &str| OFFER.lines().any(|before| before == line);
+    let theirs = |line: &str| line.starts_with("a=candidate:");
+    let named = |line: &str| {
+        line.strip_prefix("a=ice-ufrag:") == Some(&credentials.ufrag)
+            || line.strip_prefix("a=ice-pwd:") == Some(&credentials.pwd)
+    };
+    for line in offer.split_terminator("\r\n") {
+        assert!(ours(line) || theirs(line) || named(line), "{line:?}");
+        assert!(!line.contains(['\r', '\n']), "{line:?}");
+    }
+    assert_eq!(Credentials::of(&offer), Some(credentials));
 }
 
 /// Header lines, `authorization: ...` and `cookie: ...`: nobody becomes more than a stranger by any of them.
