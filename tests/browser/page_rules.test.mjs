@@ -77,7 +77,7 @@ test('where the browser refuses to play unasked, a tap starts the picture', { ti
   });
 });
 
-test('tools that are out of sight take no tap: it brings them back', { timeout: 60000 }, async () => {
+test('tools that are out of sight take no tap: it brings them back', { timeout: 240_000 }, async () => {
   await withServer({}, async ({ server, browser }) => {
     const page = await openViewer(browser, server.url, { hasTouch: true });
     await untilState(page, 'live');
@@ -93,7 +93,7 @@ test('tools that are out of sight take no tap: it brings them back', { timeout: 
   });
 });
 
-test('letters act only for those who want it, and a call can be answered however many ask for control', { timeout: 60000 }, async () => {
+test('letters act only for those who want it, and a call can be answered however many ask for control', { timeout: 240_000 }, async () => {
   const board = await new FakeBoard().start();
   const browser = await launchChromium();
   try {
@@ -124,7 +124,7 @@ test('letters act only for those who want it, and a call can be answered however
   }
 });
 
-test('a link is copied also where the browser gives the page no clipboard, and text dropped on a call is not sent unasked', { timeout: 60000 }, async () => {
+test('a link is copied also where the browser gives the page no clipboard, and text dropped on a call is not sent unasked', { timeout: 240_000 }, async () => {
   const board = await new FakeBoard().start();
   const browser = await launchChromium();
   try {
