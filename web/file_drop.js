@@ -183,6 +183,8 @@ export class FileDrop {
     if (transfer?.state !== 'moving') return;
     transfer.received += data.byteLength;
     if (transfer.received > transfer.size) return this.#breakOff(transfer, 'size');
+    // A sender that waits for nothing would fill our memory.
+    if (transfer.received - transfer.moved > 2 * WINDOW_BYTES) return this.#breakOff(transfer, 'disk');
     transfer.writing = transfer.writing.then(() => this.#write(transfer, data)).catch(() => this.#breakOff(transfer, 'disk'));
   }
 

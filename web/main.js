@@ -171,8 +171,13 @@ function listen() {
 function guardTools() {
   const tools = $('fullscreen').parentElement;
   let unseen = false;
-  tools.addEventListener('pointerdown', ({ pointerType }) => { unseen = pointerType === 'touch' && getComputedStyle(tools).opacity < 0.5; });
-  tools.addEventListener('click', (event) => unseen && event.detail && event.stopPropagation(), true);
+  tools.addEventListener('pointerdown', ({ pointerType }) => {
+    unseen = pointerType === 'touch' && [tools, $('bar')].some((one) => getComputedStyle(one).opacity < 0.5);
+  });
+  tools.addEventListener('click', (event) => {
+    if (unseen) event.stopPropagation();
+    unseen = false;
+  }, true);
 }
 
 function onKey(event) {

@@ -188,7 +188,7 @@ export const ROOM_WORDS = {
     bandwidth_auto: 'Automatic',
     bandwidth_more: 'More choices follow',
     keys: 'Keys',
-    keys_use: 'Single letters act',
+    keys_use: 'One-letter keys',
     key_escape: 'Close the panel',
     log_out: 'Log out',
   },

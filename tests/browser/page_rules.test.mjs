@@ -77,23 +77,36 @@ test('where the browser refuses to play unasked, a tap starts the picture', { ti
   });
 });
 
-test('tools that are out of sight take no tap: it brings them back', { timeout: 60000 }, async () => {
+test('on a touch screen the tools stay in sight; in full screen, where they do not, a tap only brings them back', { timeout: 240_000 }, async () => {
   await withServer({}, async ({ server, browser }) => {
     const page = await openViewer(browser, server.url, { hasTouch: true });
     await untilState(page, 'live');
-    const { x, y, width, height } = await page.locator('#stats').boundingBox();
-    const tap = () => page.touchscreen.tap(x + width / 2, y + height / 2);
-    await page.waitForSelector('#stage.idle');
+    const seen = (right) => page.waitForFunction((text) => {
+      const opacity = ['.bar', '.tools'].reduce((all, name) => all * getComputedStyle(document.querySelector(name)).opacity, 1);
+      return document.querySelector('#stage.idle') ? text === 'idle' && opacity > 0.5 : text === 'awake' && opacity === 1;
+    }, right);
+    const tap = async () => {
+      const { x, y, width, height } = await page.locator('#stats').boundingBox();
+      await page.touchscreen.tap(x + width / 2, y + height / 2);
+    };
+    await seen('idle');
+    await tap();
+    assert.ok(await page.isVisible('#panel'), 'what is seen acts');
+    await page.keyboard.press('s');
+    await page.evaluate(() => document.activeElement.blur());
+    await page.touchscreen.tap(400, 200);
+
+    await page.keyboard.press('f');
+    await page.waitForFunction(() => document.fullscreenElement && getComputedStyle(document.querySelector('.bar')).opacity === '0');
     await tap();
     assert.ok(!(await page.isVisible('#panel')), 'nothing was to be seen there');
-    assert.ok(!(await page.$('#stage.idle')));
-    await page.waitForFunction(() => getComputedStyle(document.querySelector('.tools')).opacity === '1');
+    await seen('awake');
     await tap();
     assert.ok(await page.isVisible('#panel'));
   });
 });
 
-test('letters act only for those who want it, and a call can be answered however many ask for control', { timeout: 60000 }, async () => {
+test('letters act only for those who want it, and a call can be answered however many ask for control', { timeout: 240_000 }, async () => {
   const board = await new FakeBoard().start();
   const browser = await launchChromium();
   try {
@@ -124,7 +137,7 @@ test('letters act only for those who want it, and a call can be answered however
   }
 });
 
-test('a link is copied also where the browser gives the page no clipboard, and text dropped on a call is not sent unasked', { timeout: 60000 }, async () => {
+test('a link is copied also where the browser gives the page no clipboard, and text dropped on a call is not sent unasked', { timeout: 240_000 }, async () => {
   const board = await new FakeBoard().start();
   const browser = await launchChromium();
   try {

@@ -213,6 +213,23 @@ test('more bytes than promised, or fewer, are thrown away', async () => {
   }
 });
 
+test('a sender that does not wait for what is stored is broken off before it fills the memory', async () => {
+  const { wire, sinks, bob } = pair();
+  const hear = (data) => wire.ends[1].onmessage({ data });
+  hear(JSON.stringify({ do: 'offer', id: 1, name: 'x', size: 1e12 }));
+  await bob.take(bob.transfers[0]);
+  sinks[0].slow = true;
+  hear(JSON.stringify({ do: 'start', id: 1 }));
+  let held = 0;
+  while (bob.transfers[0].state === 'moving' && held < 100e6) {
+    hear(new ArrayBuffer(PIECE_BYTES));
+    held += PIECE_BYTES;
+  }
+  assert.deepEqual([bob.transfers[0].state, bob.transfers[0].why], ['failed', 'disk']);
+  assert.ok(held <= 17 * 1024 * 1024, `${held} bytes`);
+  assert.match(String(wire.ends[1].queue.at(-1)), /cancel/);
+});
+
 test('a full disk fails on both sides, and no place to store is told to the sender', async () => {
   const full = pair({ open: async () => Object.assign(new Sink(), { write: async () => { throw new Error('full'); } }) });
   full.ann.offer(file('x', 100));
