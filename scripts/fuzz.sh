@@ -41,7 +41,7 @@ for target; do
   found=$W/fuzz/$target log=$A/fuzz-$target.log result=ok
   mkdir -p "$found"
   run "$target" "$found" "fuzz/corpus/$target" -max_total_time="$TIME" -print_final_stats=1 > "$log" 2>&1 || { result=FAILED; failed=1; tail -40 "$log" >&2; }
-  if [ "${KEEP:-}" = yes ]; then run "$target" -set_cover_merge=1 "fuzz/corpus/$target" "$found" >> "$log" 2>&1; fi
+  if [ "${KEEP:-}" = yes ]; then run "$target" -set_cover_merge=1 -use_counters=0 "fuzz/corpus/$target" "$found" >> "$log" 2>&1; fi
   table+=("$(awk -v t="$target" -v r="$result" '
     / cov: / { for (i = 1; i < NF; i++) { if ($i == "cov:") c = $(i+1); if ($i == "ft:") f = $(i+1); if ($i == "corp:") n = $(i+1) } }
     /^stat::number_of_executed_units/ { e = $2 }

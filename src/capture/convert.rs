@@ -221,6 +221,25 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_header_says_nothing_about_the_next_picture() {
+        let (good, larger) = (jpeg(64, 48, turbojpeg::Subsamp::Sub2x1), jpeg(128, 96, turbojpeg::Subsamp::Sub2x1));
+        let (mut converter, format) =
+            Converter::for_pixel_format(b"MJPG", Size { width: 64, height: 48 }).expect("it is converted");
+        let pool = BufferPool::new(1, format.buffer_len());
+        let mut frame = Frame::pooled(format, Micros(0), 0, pool.take().expect("one is free"));
+        for at in 2..600 {
+            let mut damaged = good.clone();
+            damaged[at] ^= 0xff;
+            for damaged in [&damaged[..], &good[..at]] {
+                assert_eq!(converter.convert(&good, &mut frame), Ok(()), "before {at}");
+                let _ = converter.convert(damaged, &mut frame);
+                let other = ConvertError::OtherSize { width: 128, height: 96 };
+                assert_eq!(converter.convert(&larger, &mut frame), Err(other), "after {at}");
+            }
+        }
+    }
+
+    #[test]
     fn a_jpeg_of_another_size_is_told_apart_from_damage() {
         let data = jpeg(80, 48, turbojpeg::Subsamp::Sub2x2);
         let error = convert(wire(b"MJPG", 64, 48, 0), &data).err();

@@ -14,6 +14,9 @@ const MOST_SCANS: c_int = 64;
 
 pub struct JpegDecoder {
     handle: NonNull<std::ffi::c_void>,
+    /// The last header had an error. The library takes the next picture for the rest of it, and may tell the size of the
+    /// one before: it must not be used again.
+    in_a_header: bool,
     /// Whole planes of pictures that cannot be written in place (4:4:4, 4:4:0, 4:1:1, odd sizes).
     scratch: Vec<u8>,
 }
@@ -46,7 +49,7 @@ impl JpegDecoder {
     pub fn new() -> Option<JpegDecoder> {
         // SAFETY: no preconditions; NULL means it failed.
         let handle = NonNull::new(unsafe { raw::tj3Init(raw::TJINIT_TJINIT_DECOMPRESS as c_int) })?;
-        let decoder = JpegDecoder { handle, scratch: Vec::new() };
+        let decoder = JpegDecoder { handle, in_a_header: false, scratch: Vec::new() };
         // SAFETY: the handle is valid; a version without this parameter refuses it, which is fine.
         unsafe { raw::tj3Set(handle.as_ptr(), raw::TJPARAM_TJPARAM_SCANLIMIT as c_int, MOST_SCANS) };
         Some(decoder)
@@ -61,6 +64,9 @@ impl JpegDecoder {
         format: &PictureFormat,
         mut planes: [&mut [u8]; 3],
     ) -> Result<(), JpegError> {
+        if self.in_a_header {
+            *self = JpegDecoder::new().ok_or(JpegError::Corrupt("no memory for a new decoder".into()))?;
+        }
         let shape = self.read_header(jpeg)?;
         let (width, height) =
             (self.parameter(raw::TJPARAM_TJPARAM_JPEGWIDTH), self.parameter(raw::TJPARAM_TJPARAM_JPEGHEIGHT));
@@ -115,8 +121,8 @@ impl JpegDecoder {
     fn read_header(&mut self, jpeg: &[u8]) -> Result<Shape, JpegError> {
         // SAFETY: the handle is valid, the pointer and length are a slice's.
         let result = unsafe { raw::tj3DecompressHeader(self.handle.as_ptr(), jpeg.as_ptr(), jpeg.len() as _) };
-        // after another fault it is the header of an earlier picture whose size and sampling would be read below
-        if result != 0 && !self.only_stray_bytes() {
+        self.in_a_header = result != 0 && !self.only_stray_bytes();
+        if self.in_a_header {
             return Err(JpegError::Corrupt(self.last_error()));
         }
         let (width, height) =

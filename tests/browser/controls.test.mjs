@@ -34,7 +34,7 @@ function describeAnew(board, describe) {
   board.toAll({ type: 'state', version: board.version, values: board.values, describe });
 }
 
-test('a control of 64 bits is shown to its last digit and set to its last digit', { timeout: 60000 }, async () => {
+test('a control of 64 bits is shown to its last digit and set to its last digit', { timeout: 240_000 }, async () => {
   await withControls(async (board, ann) => {
     board.values = { ...VALUES, 'control.ticks': '9007199254740993' };
     describeAnew(board, [...DESCRIBE, TICKS]);
@@ -55,7 +55,7 @@ test('a control of 64 bits is shown to its last digit and set to its last digit'
   });
 });
 
-test('who uses the panel by keys stays where they are when controls come and go', { timeout: 60000 }, async () => {
+test('who uses the panel by keys stays where they are when controls come and go', { timeout: 240_000 }, async () => {
   await withControls(async (board, ann) => {
     await ann.focus('#set-control-white_balance_automatic');
     describeAnew(board, DESCRIBE.map((entry) => ({ ...entry, inactive: false })));
@@ -71,7 +71,7 @@ test('who uses the panel by keys stays where they are when controls come and go'
   });
 });
 
-test('a field that was emptied to type a number stays empty while others change things', { timeout: 60000 }, async () => {
+test('a field that was emptied to type a number stays empty while others change things', { timeout: 240_000 }, async () => {
   await withControls(async (board, ann) => {
     const number = '[data-key="control.brightness"] .number';
     await ann.fill(number, '');

@@ -29,7 +29,7 @@ test('English and Chinese browsers read the page in their language', { timeout: 
   });
 });
 
-test('a language chosen in the settings counts also where the address names another one', { timeout: 60000 }, async () => {
+test('a language chosen in the settings counts also where the address names another one', { timeout: 240_000 }, async () => {
   await withServer({}, async ({ server, browser }) => {
     const page = await openViewer(browser, `${server.url}?lang=zh`);
     await page.click('#settings-button');

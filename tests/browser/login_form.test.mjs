@@ -27,7 +27,7 @@ function colours(page) {
   });
 }
 
-test('the login form follows light and dark, is readable in both, and lets people in', { timeout: 60000 }, async () => {
+test('the login form follows light and dark, is readable in both, and lets people in', { timeout: 240_000 }, async () => {
   const hash = /"(.+)"/.exec(execFileSync(process.env.RTCAM_BIN, ['password'], { input: `${PASSWORD}\n` }).toString())[1];
   await withServer({ settings: [`auth.password_hash=${hash}`] }, async ({ server, browser }) => {
     for (const colorScheme of ['light', 'dark']) {

@@ -43,7 +43,7 @@ async function fullRate(page) {
   }
 }
 
-test('a picture that MPP encoded plays at full rate, with the logo in its place', { timeout: 300_000 }, async () => {
+test('a picture that MPP encoded plays at full rate, with the logo in its place', { timeout: 900_000 }, async () => {
   await withServer({ config: configWith(standIn()) }, async ({ server, browser }) => {
     const page = await openViewer(browser, server.url);
     await untilState(page, 'live');

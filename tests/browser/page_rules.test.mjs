@@ -77,7 +77,7 @@ test('where the browser refuses to play unasked, a tap starts the picture', { ti
   });
 });
 
-test('on a touch screen the tools stay in sight; in full screen, where they do not, a tap only brings them back', { timeout: 60000 }, async () => {
+test('on a touch screen the tools stay in sight; in full screen, where they do not, a tap only brings them back', { timeout: 240_000 }, async () => {
   await withServer({}, async ({ server, browser }) => {
     const page = await openViewer(browser, server.url, { hasTouch: true });
     await untilState(page, 'live');
@@ -106,7 +106,7 @@ test('on a touch screen the tools stay in sight; in full screen, where they do n
   });
 });
 
-test('letters act only for those who want it, and a call can be answered however many ask for control', { timeout: 60000 }, async () => {
+test('letters act only for those who want it, and a call can be answered however many ask for control', { timeout: 240_000 }, async () => {
   const board = await new FakeBoard().start();
   const browser = await launchChromium();
   try {
@@ -137,7 +137,7 @@ test('letters act only for those who want it, and a call can be answered however
   }
 });
 
-test('a link is copied also where the browser gives the page no clipboard, and text dropped on a call is not sent unasked', { timeout: 60000 }, async () => {
+test('a link is copied also where the browser gives the page no clipboard, and text dropped on a call is not sent unasked', { timeout: 240_000 }, async () => {
   const board = await new FakeBoard().start();
   const browser = await launchChromium();
   try {

@@ -7,7 +7,7 @@ import { Server, launchChromium, measure, openViewer, tell, untilState, wordsOf 
 /** A page that is not told finds out after 30 s of silence. */
 const NOTICED_WITHIN_MS = 15_000;
 
-test('after a crash and a restart of the server every page is live again by itself', { timeout: 300_000 }, async () => {
+test('after a crash and a restart of the server every page is live again by itself', { timeout: 900_000 }, async () => {
   let server = await Server.start();
   const browser = await launchChromium();
   try {

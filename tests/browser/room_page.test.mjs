@@ -215,7 +215,7 @@ async function connectedPair(browser, board, options = {}) {
   return { ann, bob };
 }
 
-test('a call goes from browser to browser: private lines, files, cancel, hang-up; the board relays words only', { timeout: 300_000 }, async () => {
+test('a call goes from browser to browser: private lines, files, cancel, hang-up; the board relays words only', { timeout: 900_000 }, async () => {
   await withBoard({}, async (board, browser) => {
     const { ann, bob } = await connectedPair(browser, board);
     await say(ann, 'only you <b>read</b> this', '#call-text');
@@ -299,7 +299,7 @@ test('200 MB go through a call without being held in memory, and a cancel stops 
     await ann.setInputFiles('#call-files', big);
     const again = bob.locator('.file', { hasText: 'big.bin' }).first();
     await eventually(() => again.textContent(), (text) => text.includes('Save'), 'the second offer');
-    const saved = bob.waitForEvent('download', { timeout: 200000 });
+    const saved = bob.waitForEvent('download', { timeout: 500_000 });
     const began = Date.now();
     await again.locator('.primary').click();
     let done = false;

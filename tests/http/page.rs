@@ -3,16 +3,24 @@
 use crate::bench::{Bench, PATIENCE};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 pub struct Page(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Page {
     pub async fn open(bench: &Bench) -> Page {
         Page(connect_async(format!("ws://{}/ws", bench.address)).await.unwrap().0)
+    }
+
+    /// One whose machine takes next to nothing that is not read.
+    pub async fn with_little_room(bench: &Bench) -> Page {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(bench.address).await.unwrap());
+        Page(client_async(format!("ws://{}/ws", bench.address), stream).await.unwrap().0)
     }
 
     /// With a password or a link.
@@ -45,10 +53,13 @@ impl Page {
     }
 
     pub async fn watching(bench: &Bench) -> Page {
-        let mut page = Page::welcomed(bench).await;
-        page.say(json!({"type": "offer", "sdp": "v=0"})).await;
-        assert_eq!(page.hear().await["type"], "answer");
-        page
+        Page::welcomed(bench).await.watch().await
+    }
+
+    pub async fn watch(mut self) -> Page {
+        self.say(json!({"type": "offer", "sdp": "v=0"})).await;
+        assert_eq!(self.hear().await["type"], "answer");
+        self
     }
 
     pub async fn say(&mut self, message: Value) {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 async fn patient() -> Bench {
     let mut limits = Limits { stall_within: Duration::from_secs(60), ..Limits::default() };
     limits.session.offer_within = Duration::from_secs(3600);
+    // nobody there answers pings
+    (limits.session.ping_every, limits.session.dead_after) = (Duration::from_secs(3600), Duration::from_secs(7200));
     limits.session.messages_per_s = 1_000_000;
     Bench::with_limits(limits).await
 }

@@ -236,7 +236,8 @@ async fn a_page_that_never_reads_is_closed_and_holds_nobody_up() {
     let mut limits = Limits { stall_within: Duration::from_millis(200), ..Limits::default() };
     limits.session.messages_per_s = 1_000_000;
     let bench = Bench::with_limits(limits).await;
-    let mut page = Page::watching(&bench).await;
+    let (page, _) = Page::with_little_room(&bench).await.greet(json!({})).await;
+    let mut page = page.watch().await;
     let ping = json!({"type": "ping", "t": 123456789.0}).to_string();
     // every ping asks for a pong that is never read: at last the server's side is full
     let flood = async { while page.0.send(Message::text(ping.clone())).await.is_ok() {} };

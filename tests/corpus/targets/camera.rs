@@ -2,7 +2,7 @@
 
 use rtcam::capture::v4l2_device::{FourCc, PlaneFormat, WireFormat};
 use rtcam::capture::v4l2_format::{self, Access};
-use rtcam::capture::{self, Converter, Grab, Want};
+use rtcam::capture::{self, ConvertError, Converter, Grab, Want};
 use rtcam::clock::Clock;
 use rtcam::config::{CameraConfig, SourceChoice};
 use rtcam::media::frame::{BufferPool, Frame};
@@ -14,6 +14,8 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+/// Of 64x48.
+const SOUND: &[u8] = include_bytes!("../sound.jpg");
 const BEHIND: [u8; 256] = [0xa5; 256];
 const SIZES: [(u32, u32); 6] = [(64, 48), (66, 50), (71, 33), (18, 18), (17, 16), (160, 120)];
 
@@ -31,6 +33,11 @@ pub fn picture(bytes: &[u8]) {
     let mut frame = Frame::pooled(picture, Micros(0), 0, buffer);
     // a second time, as the decoder keeps what it learned from the first
     let _ = (converter.convert(data, &mut frame), converter.convert(data, &mut frame));
+    if [b"MJPG", b"JPEG"].contains(&format) {
+        let other = || Err(ConvertError::OtherSize { width: 64, height: 48 });
+        let expected = if (width, height) == (64, 48) { Ok(()) } else { other() };
+        assert_eq!(converter.convert(SOUND, &mut frame), expected, "a sound picture after this one");
+    }
     drop(frame);
     let mut buffer = pool.take().expect("it is given back");
     assert_eq!(buffer.bytes_mut()[picture.buffer_len()..], BEHIND, "written past the picture");

@@ -131,8 +131,8 @@ pub fn rtcp(bytes: &[u8]) {
     chain.bind_local_stream(&StreamInfo {
         ssrc: SSRC,
         // some peers have none: then it is the same stream again
-        ssrc_rtx: (bytes.len() % 2 == 0).then_some(SSRC + 1),
-        payload_type_rtx: (bytes.len() % 2 == 0).then_some(103),
+        ssrc_rtx: bytes.len().is_multiple_of(2).then_some(SSRC + 1),
+        payload_type_rtx: bytes.len().is_multiple_of(2).then_some(103),
         clock_rate: 90_000,
         rtcp_feedback: vec![nack],
         ..StreamInfo::default()
@@ -174,7 +174,7 @@ pub fn sctp(bytes: &[u8]) {
     for chunks in datagrams(bytes).take(48) {
         pair.now += Duration::from_millis(20);
         let packet = pair.packet(&chunks[..chunks.len().min(1200)]);
-        pair.to_server(packet);
+        pair.server_gets(packet);
         pair.read();
         pair.sent_by_server();
     }
@@ -258,7 +258,7 @@ impl Established {
         packet
     }
 
-    fn to_server(&mut self, packet: Vec<u8>) {
+    fn server_gets(&mut self, packet: Vec<u8>) {
         match self.endpoint.handle(self.now, browser(), None, packet.into()) {
             Some((handle, DatagramEvent::AssociationEvent(event))) if handle == self.handle => {
                 self.server.handle_event(event)
