@@ -57,9 +57,9 @@ export function toggle(text, checked, onchange, more = {}) {
   return element('label', { className: 'row switch-row' }, element('span', {}, text), box);
 }
 
-/** `choices`: [[value, words]]. */
+/** `choices`: [[value, words, disabled?]]. */
 export function select(choices, value, onchange, more = {}) {
-  const options = choices.map(([key, words]) => element('option', { value: String(key) }, words));
+  const options = choices.map(([key, words, disabled = false]) => element('option', { value: String(key), disabled }, words));
   const box = element('select', { onchange: () => onchange(box.value), ...more }, options);
   box.value = String(value);
   return box;
