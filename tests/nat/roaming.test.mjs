@@ -181,7 +181,8 @@ for (const [what, address, gateway] of [['in the same network', '10.9.0.7', '10.
 test('only the socket is lost: the picture and the room go on', { timeout: 900_000 }, () => samePeople(async () => {
   const begun = Date.now();
   const sockets = () => Promise.all([bob, carl].map(async (page) => (await booksOf(page)).sockets));
-  const before = await sockets();
+  const connections = () => Promise.all([bob, carl].map(async (page) => (await booksOf(page)).connections));
+  const [before, sameConnections] = [await sockets(), await connections()];
   // nobody is told: to the page the socket looks open until it doubts it
   setFirewall('wire-board', `table ip fault {
     chain in { type filter hook input priority 0; tcp dport ${PAGE} ip saddr != 10.9.0.2 drop
@@ -204,6 +205,7 @@ test('only the socket is lost: the picture and the room go on', { timeout: 900_0
     assert.ok(gap < NO_GAP_MS, `${name}'s picture stopped for ${gap} ms`);
     assert.ok((await booksOf(page)).welcomes.at(-1).resumed, 'the same seat');
   }
+  assert.deepEqual(await connections(), sameConnections, 'no new peer connection');
 }));
 
 /** Somebody changes the text in the picture; the others' pages say so. */
