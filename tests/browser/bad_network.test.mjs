@@ -47,11 +47,14 @@ test('the room comes although its modules failed to load, one after the other', 
   });
 });
 
-test('a page whose picture failed to load asks for itself once more', { timeout: 240_000 }, async () => {
+test('a page whose picture failed to load asks for itself until it can be had, and then loads once more', { timeout: 240_000 }, async () => {
   await withBoard({}, async (board, browser) => {
     const page = await openBroken(browser, board.url, ['viewer.js']);
+    let asked = 0;
+    await page.route(board.url, (route) => (route.request().resourceType() === 'fetch' && ++asked === 1 ? route.abort('connectionreset') : route.continue()));
     await isPresent(page);
-    assert.equal(page.requested.filter((url) => url === board.url).length, 2);
+    assert.equal(asked, 2);
+    assert.equal(page.requested.filter((url) => url === board.url).length, 2 + asked);
   });
 });
 

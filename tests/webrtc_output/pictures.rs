@@ -75,9 +75,8 @@ async fn who_has_left_is_out_of_the_statistics_at_once() {
     });
     let (_receiver, viewer, mut events) = join(&door, Options::default()).await;
     assert_eq!(event(&mut events).await, ViewerEvent::Connected);
-    while door.viewers().len() != 1 || door.viewers()[0].connected_at.is_none() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let connected = || matches!(door.viewers()[..], [ref viewer] if viewer.connected_at.is_some());
+    until(|| format!("its figures: {:?}", door.viewers()), connected).await;
     ticking.abort();
     let _ = ticking.await;
     door.close(viewer);
