@@ -1,7 +1,7 @@
 // How long to wait before the next attempt. Pure: randomness is handed in. Must never keep time itself.
 
 const FIRST_MS = 500;
-const LONGEST_MS = 8000;
+const LONGEST_MS = 4000;
 
 export class Backoff {
   #failures = 0;
