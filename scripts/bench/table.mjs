@@ -20,6 +20,7 @@ const mb = (kb) => kb / 1024;
 const rows = [
   row('Chromium: timecode to received, p50', 'ms', browser.to_received_ms?.p50, 1, { most: 8 }),
   row('Chromium: timecode to received, p95', 'ms', browser.to_received_ms?.p95, 1),
+  row('Chromium: timecode to handed to the display, p50', 'ms', browser.to_presented_ms?.p50, 1),
   row('Chromium: timecode to displayed, p50', 'ms', browser.to_displayed_ms?.p50, 1, { most: 15 }),
   row('Chromium: timecode to displayed, p95', 'ms', browser.to_displayed_ms?.p95, 1),
   row('  at the next tick of the display, p50', 'ms', browser.to_shown_ms?.p50, 1),
