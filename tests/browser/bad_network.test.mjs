@@ -2,20 +2,9 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { FakeBoard } from './fake_board.mjs';
-import { launchChromium, openPage, tell } from './harness.mjs';
+import { FakeBoard, withBoard } from './fake_board.mjs';
+import { openPage, tell } from './harness.mjs';
 import { chatLines, enter, eventually, openPanel, say } from './people.mjs';
-
-async function withBoard(options, body) {
-  const board = await new FakeBoard(options).start();
-  const browser = await launchChromium();
-  try {
-    await body(board, browser);
-  } finally {
-    await browser.close();
-    await board.stop();
-  }
-}
 
 /** A page of which the first request for each of `files` fails, under whatever address. */
 async function openBroken(browser, url, files) {

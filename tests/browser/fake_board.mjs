@@ -8,6 +8,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { WebSocket, WebSocketServer } from 'ws';
+import { launchChromium } from './harness.mjs';
 
 const WEB = path.resolve(path.dirname(new URL(import.meta.url).pathname), '../../web');
 const KINDS = { html: 'text/html; charset=utf-8', css: 'text/css; charset=utf-8', js: 'text/javascript; charset=utf-8', svg: 'image/svg+xml' };
@@ -293,4 +294,16 @@ function person({ id, name, role, joined }) {
 
 function pair(a, b) {
   return [a, b].sort().join('-');
+}
+
+/** A board and a Chromium for `body(board, browser)`; both end with it. */
+export async function withBoard(options, body) {
+  const board = await new FakeBoard(options).start();
+  const browser = await launchChromium();
+  try {
+    await body(board, browser);
+  } finally {
+    await browser.close();
+    await board.stop();
+  }
 }

@@ -5,22 +5,11 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { FakeBoard } from './fake_board.mjs';
-import { keepPicture, launchChromium, launchWithProfile, openViewer, sleep, tell, temporaryFolder } from './harness.mjs';
+import { FakeBoard, withBoard } from './fake_board.mjs';
+import { keepPicture, launchWithProfile, openViewer, sleep, tell, temporaryFolder } from './harness.mjs';
 import { chatLines, enter, eventually, openPanel, peopleShown, say } from './people.mjs';
 
 const PHONE = { width: 360, height: 740 };
-
-async function withBoard(options, body) {
-  const board = await new FakeBoard(options).start();
-  const browser = await launchChromium();
-  try {
-    await body(board, browser);
-  } finally {
-    await browser.close();
-    await board.stop();
-  }
-}
 
 function noFaults(...pages) {
   for (const page of pages) assert.deepEqual(page.faults.filter((fault) => !/WebSocket/.test(fault)), []);
